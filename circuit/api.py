@@ -1,0 +1,139 @@
+"""The breaker's API (CB-4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from circuit import services, wire
+from circuit.errors import InvalidInput, Refused, TooSoon, WrongState
+from circuit.models import Category, Source
+from circuit.selectors import read_breaker
+from opsportal.accounts.actors import Actor
+from opsportal.accounts.api import problem
+
+
+class BreakerSerializer(serializers.Serializer[Any]):
+    """The breaker as services read it. Anything but `OPEN` means: do not trade."""
+
+    state = serializers.ChoiceField(choices=["OPEN", "TRIPPED", "QUIET_PERIOD", "UNKNOWN"])
+    label = serializers.CharField(help_text="The state in plain words.")
+    last_trip_reason = serializers.CharField(allow_blank=True)
+    last_trip_at = serializers.DateTimeField(allow_null=True)
+    read_at = serializers.DateTimeField(help_text="When the values were read from Redis.")
+    stale = serializers.BooleanField(help_text="Redis did not answer; these are the last known values.")
+
+
+class TripSerializer(serializers.Serializer[Any]):
+    """Why trading is halted."""
+
+    reason = serializers.CharField(max_length=100_000, allow_blank=True, trim_whitespace=False)
+    category = serializers.ChoiceField(choices=Category.choices, default=Category.MANUAL)
+
+
+class ResetSerializer(serializers.Serializer[Any]):
+    """Why trading may go on."""
+
+    reason = serializers.CharField(max_length=100_000, allow_blank=True, trim_whitespace=False)
+    acknowledged = serializers.BooleanField(default=False)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """A problem document (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    request_id = serializers.CharField(required=False)
+
+
+PROBLEMS = {
+    code: OpenApiResponse(ProblemSerializer, description=text)
+    for code, text in {
+        400: "The body is not JSON.",
+        401: "Not signed in.",
+        403: "The permission is missing.",
+        409: "The breaker is in the wrong state for this.",
+        415: "The body is of another media type.",
+        422: "A field is missing or wrong.",
+        429: "A reset came less than a minute after the last one.",
+        503: "Redis or PostgreSQL does not answer.",
+    }.items()
+}
+READ_PROBLEMS = {code: PROBLEMS[code] for code in (401, 403)}
+
+
+class BreakerView(APIView):
+    """`GET /api/v1/circuit`"""
+
+    @extend_schema(responses={200: BreakerSerializer, **READ_PROBLEMS}, tags=["circuit"])
+    def get(self, request: Request) -> Response:
+        """The breaker's state, and how fresh it is."""
+        Actor.of(request.user).require("circuit.view_breaker")
+        return Response(_body(), headers={"Cache-Control": "no-store"})
+
+
+class TripView(APIView):
+    """`POST /api/v1/circuit/trip`"""
+
+    @extend_schema(request=TripSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
+    def post(self, request: Request) -> Response:
+        """Halt trading."""
+        actor = Actor.of(request.user)
+        actor.require("circuit.trip_breaker")
+        body = TripSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            services.trip_breaker(by=actor, source=Source.API, **body.validated_data)
+        except Refused as refusal:
+            return _problem(refusal)
+        return Response(_body())
+
+
+class ResetView(APIView):
+    """`POST /api/v1/circuit/reset`"""
+
+    @extend_schema(request=ResetSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
+    def post(self, request: Request) -> Response:
+        """Allow trading again."""
+        actor = Actor.of(request.user)
+        actor.require("circuit.reset_breaker")
+        body = ResetSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            services.reset_breaker(by=actor, source=Source.API, **body.validated_data)
+        except Refused as refusal:
+            return _problem(refusal)
+        return Response(_body())
+
+
+def _body() -> dict[str, Any]:
+    reading = read_breaker()
+    return {
+        "state": reading.state.value,
+        "label": str(reading.state.label),
+        "last_trip_reason": reading.decoded.reason,
+        "last_trip_at": wire.instant_text(reading.decoded.at) if reading.decoded.at else None,
+        "read_at": wire.instant_text(reading.read_at),
+        "stale": reading.stale,
+    }
+
+
+def _problem(refusal: Refused) -> Response:
+    more: dict[str, Any] = {}
+    headers = {}
+    if isinstance(refusal, InvalidInput):
+        more["errors"] = {refusal.field: [refusal.sentence]}
+    if isinstance(refusal, WrongState):
+        more |= {"by": refusal.by, "at": wire.instant_text(refusal.at) if refusal.at else None}
+    if isinstance(refusal, TooSoon):
+        headers["Retry-After"] = str(refusal.seconds)
+    if refusal.status == 503:
+        headers["Retry-After"] = "5"
+    return problem(refusal.status, refusal.sentence, headers=headers, **more)

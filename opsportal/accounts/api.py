@@ -1,0 +1,66 @@
+"""What every API endpoint shares: who is calling, and refusals as problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from opsportal.accounts import services
+from opsportal.accounts.actors import PermissionRefused
+from opsportal.observability.context import current
+
+log = logging.getLogger(__name__)
+
+
+class PortalSessionAuthentication(SessionAuthentication):
+    """The browser's session, with CSRF protection; without one the answer is 401, not 403."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """The challenge that makes DRF answer 401."""
+        return 'Session realm="opsportal"'
+
+
+def problem(status: int, detail: str, *, title: str = "", headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """A problem document: `{"type","title","status","detail", …}` as application/problem+json."""
+    body = {
+        "type": "about:blank",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": current().request_id,
+        **more,
+    }
+    return Response(body, status=status, headers=headers, content_type="application/problem+json")
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: every refusal of the API is a problem document with a plain sentence."""
+    if isinstance(error, PermissionRefused):
+        services.audit_refusal(context["request"]._request, error)
+        return problem(403, error.sentence, missing=error.missing)
+    if isinstance(error, Http404):
+        return problem(404, "There is nothing at this address.")
+    if isinstance(error, PermissionDenied):
+        return problem(403, "You may not do this.")
+    if services.database_is_down(error):
+        return problem(
+            503,
+            "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again shortly.",
+            headers={"Retry-After": "5"},
+        )
+    if isinstance(error, exceptions.ValidationError):
+        return problem(422, "Some fields are missing or wrong. Nothing was changed.", errors=error.detail)
+    if isinstance(error, exceptions.APIException):
+        headers = {}
+        if getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
+        return problem(error.status_code, str(error.detail), headers=headers)
+    return None

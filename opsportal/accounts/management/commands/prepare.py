@@ -1,0 +1,53 @@
+"""`manage.py prepare`: bring the database up to date. Safe to run at every start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import connection, connections, transaction
+from psycopg import sql
+
+from opsportal.accounts.roles import sync_roles
+
+
+class Command(BaseCommand):
+    """Migrates as the owner, grants the application role what it needs and no more, and puts the roles in step."""
+
+    help = "Migrate, grant the application role its rights, and put the three roles in step with the permission table."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do the three steps; the connection is the application's again afterwards."""
+        owner = settings.DATABASE_OWNER
+        present = connections["default"].settings_dict
+        application = {name: present[name] for name in ("USER", "PASSWORD")}
+        if owner:
+            connection.close()
+            present.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"])
+        try:
+            call_command("migrate", interactive=False, verbosity=options["verbosity"])
+            if owner and owner["USER"] != application["USER"]:
+                self._grant(application["USER"])
+            for line in sync_roles():
+                self.stdout.write(line)
+        finally:
+            connection.close()
+            present.update(application)
+
+    def _grant(self, role: str) -> None:
+        """Rows of every table for the application role; of the audit log only reading and adding."""
+        name = sql.Identifier(role)
+        statements = [
+            "GRANT USAGE ON SCHEMA public TO {role}",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+            "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role}",
+            "REVOKE ALL ON django_migrations FROM {role}",
+            "GRANT SELECT ON django_migrations TO {role}",
+        ]
+        with transaction.atomic(), connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(sql.SQL(statement).format(role=name).as_string(cursor.connection))
+            cursor.execute("SELECT audit_restrict(%s)", [role])

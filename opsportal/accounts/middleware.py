@@ -1,0 +1,134 @@
+"""Sessions, their time limits, and the answers to refusals."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from opsportal.accounts import services
+from opsportal.accounts.actors import PermissionRefused
+from opsportal.accounts.guards import sign_in_first
+from opsportal.accounts.views import refused_page
+from opsportal.observability.middleware import bind_user
+
+log = logging.getLogger(__name__)
+View = Callable[[HttpRequest], HttpResponseBase]
+
+#: The idle clock of a session is written at most this often.
+SEEN_EVERY_SECONDS = 60
+
+
+class SessionMiddleware(DjangoSessionMiddleware):
+    """Django's, with one difference: an unsaved session never turns a finished action into an error page."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Save the session; with PostgreSQL down and nothing to fall back on, log it and answer all the same."""
+        try:
+            return super().process_response(request, response)  # type: ignore[arg-type]
+        except DatabaseError:
+            log.error("session_not_saved")
+            return response
+
+
+class DevelopmentSignInMiddleware:
+    """Signs in `dev_user` when `OPERATIONS_DEV_AUTH` is on; the settings refuse it outside development (AUTH-2)."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Sign in whoever comes, once a session."""
+        if settings.OPERATIONS_DEV_AUTH and not request.user.is_authenticated:
+            auth.login(request, services.development_user(), backend="opsportal.accounts.backends.CachedUserBackend")
+        return self.get_response(request)
+
+
+class SessionPolicyMiddleware:
+    """Ends a session that was idle too long or is too old, and notes when its user was last active (AUTH-3, AM-3).
+
+    A dashboard polls by itself, so a poll is no sign of life: only other requests move the idle clock.
+    """
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Check, bind the user to the log, go on."""
+        request.session_expired = False  # type: ignore[attr-defined]
+        if request.COOKIES.get(settings.SESSION_COOKIE_NAME):
+            self._apply(request)
+        return self.get_response(request)
+
+    def _apply(self, request: HttpRequest) -> None:
+        session = request.session
+        started, seen = session.get("started"), session.get("seen")
+        if started is None or seen is None:
+            # A browser that still sends the key of an ended session deserves to be told so.
+            request.session_expired = not session.keys()  # type: ignore[attr-defined]
+            return
+        now = time.time()
+        if now - seen > settings.SESSION_IDLE_SECONDS or now - started > settings.SESSION_ABSOLUTE_SECONDS:
+            services.expire_session(request)
+            request.session_expired = True  # type: ignore[attr-defined]
+            return
+        if not request.user.is_authenticated:
+            return
+        bind_user(request)
+        if now - seen >= SEEN_EVERY_SECONDS and not _is_poll(request):
+            session["seen"] = now
+        services.note_activity(request)
+
+
+def _is_poll(request: HttpRequest) -> bool:
+    return request.path.endswith("/fragment/") and request.method == "GET"
+
+
+class RefusalMiddleware:
+    """Turns a refusal or an unreachable database into an answer that says what happened and what to do."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Go on."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """403 for `PermissionRefused`, 503 for an unreachable database."""
+        if isinstance(exception, PermissionRefused):
+            if not request.user.is_authenticated:
+                return sign_in_first(request)
+            services.audit_refusal(request, exception)
+            return refused_page(request, exception)
+        if services.database_is_down(exception):
+            log.error("database_unavailable", extra={"path": request.path})
+            return unavailable(request)
+        return None
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """503: the database is away, this page needs it, the breaker page does not."""
+    from django.shortcuts import render
+
+    if request.path.startswith("/api/"):
+        return JsonResponse(
+            {
+                "type": "about:blank",
+                "title": "Database unavailable",
+                "status": 503,
+                "detail": "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again shortly.",
+            },
+            status=503,
+            content_type="application/problem+json",
+            headers={"Retry-After": "5"},
+        )
+    response = render(request, "503.html", status=503)
+    response["Retry-After"] = "5"
+    return response

@@ -1,0 +1,70 @@
+"""Users and their sessions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
+from django.db import models
+from django.utils.crypto import salted_hmac
+
+from opsportal.accounts.roles import Role
+
+
+class User(AbstractUser):
+    """Somebody who signs in. Never deleted, only disabled, so that the audit log keeps its names."""
+
+    session_version = models.PositiveIntegerField(
+        default=1, editable=False, help_text="Raised to end every session of this user at once."
+    )
+    disabled_reason = models.TextField(blank=True, default="")
+    last_active_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_active_ip = models.GenericIPAddressField(null=True, blank=True, editable=False)
+
+    #: Set on a user that came from the cache (see backends.py), so that a request needs no query for them.
+    remembered_auth_hash: str | None = None
+    remembered_roles: tuple[str, ...] | None = None
+
+    class Meta:
+        default_permissions = ("add", "change", "view")
+
+    @property
+    def role(self) -> Role | None:
+        """The most powerful of the user's roles, or None."""
+        names = self.remembered_roles
+        if names is None:
+            names = tuple(self.groups.values_list("name", flat=True))
+        return next((role for role in reversed(Role) if role.value in names), None)
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Binds every session to the password and to `session_version`; Django ends those that do not match."""
+        if self.remembered_auth_hash is not None and secret is None:
+            return self.remembered_auth_hash
+        return salted_hmac(
+            "opsportal.accounts.User.session",
+            f"{self.password}:{self.session_version}:{self.is_active}",
+            secret=secret,
+            algorithm="sha256",
+        ).hexdigest()
+
+
+class UserSession(AbstractBaseSession):
+    """One signed-in browser: Django's session row with its owner, so that a person's sessions can be listed and ended."""
+
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sessions")
+    ip = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=200, blank=True, default="")
+    started_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[BaseSessionManager] = BaseSessionManager()  # type: ignore[misc]
+
+    class Meta(AbstractBaseSession.Meta):
+        default_permissions = ()
+
+    @classmethod
+    def get_session_store_class(cls) -> type:
+        """The store that reads and writes these rows."""
+        from opsportal.accounts.sessions import SessionStore
+
+        return SessionStore

@@ -1,0 +1,31 @@
+"""The names of everything that is audited explicitly (AU-2). A metric label is one of these, never free text."""
+
+from __future__ import annotations
+
+ACTIONS = frozenset(
+    {
+        # sign-in
+        "login",
+        "login_failed",
+        "logout",
+        # people
+        "user_create",
+        "user_update",
+        "user_disable",
+        "role_change",
+        # circuit breaker
+        "circuit_init",
+        "circuit_trip",
+        "circuit_reset",
+        "circuit_restore",
+        "circuit_external_change",
+        # denials and exports
+        "admin_page_access_denied",
+        "export",
+        # rows written by django-auditlog
+        "object_create",
+        "object_update",
+        "object_delete",
+        "object_access",
+    }
+)

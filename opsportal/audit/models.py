@@ -1,0 +1,125 @@
+"""One row per thing that happened. The table is partitioned by month, append-only and chained; see migration 0001."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, NoReturn
+
+from auditlog.models import AbstractLogEntry
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from opsportal.observability.sanitise import mask_text, sanitise
+
+
+class EventType(models.TextChoices):
+    """The kinds of entries (AU-1)."""
+
+    ADMIN = "admin"
+    AUTH = "auth"
+    ACTION = "action"
+    ACCESS = "access"
+    EXPORT = "export"
+
+
+class Outcome(models.TextChoices):
+    """How it ended (AU-1)."""
+
+    SUCCESS = "success"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class Entry(AbstractLogEntry):
+    """An entry of the audit log: written once, never changed.
+
+    Model changes arrive through django-auditlog with `changes` filled; explicit actions through
+    `recorder.record` with `details` (kept in `additional_data`). `cid` is the request id.
+    """
+
+    content_type = models.ForeignKey(
+        "contenttypes.ContentType", null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+",
+        db_index=False,
+    )
+    object_pk = models.CharField(max_length=255, blank=True, default="")
+    object_id = models.BigIntegerField(null=True, blank=True)
+    object_repr = models.TextField(blank=True, default="")
+    action = models.PositiveSmallIntegerField(
+        choices=AbstractLogEntry.Action.choices, default=AbstractLogEntry.Action.ACCESS
+    )
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.DO_NOTHING, db_constraint=False,
+        related_name="+", db_index=False,
+    )
+    cid = models.CharField(max_length=255, blank=True, null=True)
+    timestamp = models.DateTimeField(default=timezone.now)
+
+    event_id = models.UUIDField(default=uuid.uuid4)
+    event = models.CharField(max_length=64)
+    event_type = models.CharField(max_length=16, choices=EventType.choices, default=EventType.ADMIN)
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.SUCCESS)
+    actor_label = models.CharField(max_length=200, blank=True, default="")
+    source = models.CharField(max_length=16, blank=True, default="")
+    resource_type = models.CharField(max_length=64, blank=True, default="")
+    resource_id = models.CharField(max_length=255, blank=True, default="")
+    reason = models.TextField(blank=True, default="")
+
+    class Meta(AbstractLogEntry.Meta):
+        abstract = False
+        db_table = "audit_entry"
+        default_permissions = ("view",)
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["-timestamp", "-id"], name="audit_entry_time"),
+            models.Index(fields=["actor", "-timestamp"], name="audit_entry_actor"),
+            models.Index(fields=["event", "-timestamp"], name="audit_entry_event"),
+            models.Index(fields=["resource_type", "resource_id", "-timestamp"], name="audit_entry_resource"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} by {self.actor_label or 'unknown'}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the row with everything sanitised (AU-3); a saved entry cannot be saved again."""
+        if not self._state.adding:
+            self._refuse()
+        self._complete()
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused, as the database refuses it."""
+        self._refuse()
+
+    def _complete(self) -> None:
+        """Fill what the surroundings know and clean what a person wrote. Also serves django-auditlog's own rows."""
+        from opsportal.audit.recorder import fill_from_context
+
+        fill_from_context(self)
+        self.reason = mask_text(self.reason)
+        self.object_repr = mask_text(self.object_repr)
+        self.additional_data = sanitise(self.additional_data)
+        self.changes = sanitise(self.changes)
+        self.actor_email = None  # the log names people by user name; an address would be PII
+
+    @staticmethod
+    def _refuse() -> NoReturn:
+        raise TypeError("The audit log is append-only: an entry is never changed or deleted.")
+
+
+class Link(models.Model):
+    """The chain: one row per entry, in the order of commits, written by the database itself (AU-5)."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    entry_id = models.BigIntegerField(unique=True)
+    entry_at = models.DateTimeField()
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        db_table = "audit_link"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"link {self.seq}"

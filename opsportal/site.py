@@ -1,0 +1,134 @@
+"""The admin site: navigation by permission, the overview, and every domain's pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+
+from circuit.urls import admin_urls as circuit_urls
+from circuit.views import status_for
+from opsportal.accounts.guards import sign_in_first
+from opsportal.overview import build_overview
+
+
+@dataclass(frozen=True)
+class NavLink:
+    """One entry of the navigation, shown to whoever has the permission."""
+
+    title: str
+    url_name: str
+    icon: str
+    permission: str = ""
+    feature: str = ""
+
+
+NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
+    (
+        "Operations",
+        (
+            NavLink("Overview", "index", "home"),
+            NavLink("Circuit breaker", "circuit", "breaker", "circuit.view_breaker", "circuit"),
+        ),
+    ),
+)
+
+
+class PortalSite(AdminSite):
+    """Django's admin with the portal's navigation and dashboards."""
+
+    site_header = "opsportal"
+    site_title = "opsportal"
+    index_title = "Overview"
+    enable_nav_sidebar = False
+
+    def get_urls(self) -> list[Any]:
+        """The dashboards before the stock pages, so that none of their names can be taken."""
+        urls = [
+            path("overview/fragment/", self.overview_fragment, name="overview_fragment"),
+            *(circuit_urls if settings.FEATURES["circuit"] else []),
+        ]
+        return urls + super().get_urls()
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What every page of the admin needs."""
+        context = super().each_context(request)
+        context["nav_groups"] = self._navigation(request)
+        context["environment_name"] = "" if settings.ENVIRONMENT in ("", "production") else settings.ENVIRONMENT
+        return context
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The sign-in page, which says so when a session has expired."""
+        extra = dict(extra_context or {})
+        if request.GET.get("expired"):
+            minutes = settings.SESSION_IDLE_SECONDS // 60
+            extra["expired_message"] = (
+                f"You were signed out: {minutes} minutes without activity, or the session reached its end. "
+                "Nothing that you had confirmed is lost."
+            )
+        return super().login(request, extra)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The overview: what is halted, what is wrong, what needs me."""
+        return super().index(request, {**(extra_context or {}), **self._overview(request)})
+
+    def overview_fragment(self, request: HttpRequest) -> HttpResponse:
+        """The overview's live part alone."""
+        if not self.has_permission(request):
+            return sign_in_first(request, expired=getattr(request, "session_expired", False))
+        response = TemplateResponse(request, "overview/_fragment.html", self._overview(request))
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Stock pages ask for sign-in the portal's way, so that an expired session says so."""
+        inner = super().admin_view(view, cacheable)
+
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if getattr(request, "session_expired", False) and not self.has_permission(request):
+                return sign_in_first(request, expired=True)
+            return inner(request, *args, **kwargs)
+
+        return guarded
+
+    def _navigation(self, request: HttpRequest) -> list[dict[str, Any]]:
+        if not self.has_permission(request):
+            return []
+        groups = []
+        for title, links in NAVIGATION:
+            shown = [
+                {
+                    "title": link.title,
+                    "url": reverse(f"admin:{link.url_name}"),
+                    "icon": link.icon,
+                    "current": self._is_current(request, link),
+                }
+                for link in links
+                if (not link.feature or settings.FEATURES[link.feature])
+                and (not link.permission or request.user.has_perm(link.permission))
+            ]
+            if shown:
+                groups.append({"title": title, "links": shown})
+        return groups
+
+    @staticmethod
+    def _is_current(request: HttpRequest, link: NavLink) -> bool:
+        url = reverse(f"admin:{link.url_name}")
+        return request.path == url if link.url_name == "index" else request.path.startswith(url)
+
+    def _overview(self, request: HttpRequest) -> dict[str, Any]:
+        status, age = None, 0.0
+        if settings.FEATURES["circuit"] and request.user.has_perm("circuit.view_breaker"):
+            status, age = status_for(request, max_age=0.25)
+        return {"overview": build_overview(status), "status": status, "reading_age": f"{age:.2f}"}
+
+
+def to_overview(request: HttpRequest) -> HttpResponse:
+    """The bare address leads to the overview."""
+    return redirect("admin:index")

@@ -1,0 +1,21 @@
+"""Every address of the portal."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from circuit.urls import api_urls as circuit_api_urls
+from opsportal.site import to_overview
+
+api_urls = [*(circuit_api_urls if settings.FEATURES["circuit"] else [])]
+
+urlpatterns = [
+    path("", to_overview, name="root"),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include(api_urls)),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("", include("opsportal.observability.urls")),
+]
+handler404 = "opsportal.errors.not_found"
+handler500 = "opsportal.errors.failed"
