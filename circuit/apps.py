@@ -11,7 +11,7 @@ class CircuitConfig(AppConfig):
 
     def ready(self) -> None:
         """Announce the values that are read at scrape time."""
-        from circuit.metrics import BreakerCollector
+        from circuit.collector import BreakerCollector
         from opsportal.observability.metrics import register_scrape_collector
 
         register_scrape_collector(BreakerCollector())

@@ -87,7 +87,12 @@ def history_page(query: QueryDict) -> History:
         return History(rows, form, page, page.paginator.count, querystring, csv_url)
     except DatabaseError:
         return History(
-            (), form, None, 0, querystring, csv_url,
+            (),
+            form,
+            None,
+            0,
+            querystring,
+            csv_url,
             unavailable="The history cannot be shown: PostgreSQL does not answer. Changes made now are kept and "
             "appear here when it is back.",
         )

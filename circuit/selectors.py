@@ -121,7 +121,9 @@ def _last_known(now: datetime) -> Reading:
     if recorded:
         nothing = Snapshot(recorded.to_state, None, None, None)
         decoded = _from_history(recorded)
-    return Reading(raw=nothing, decoded=decoded, read_at=_shared.failed_since, stale=True, stale_since=_shared.failed_since)
+    return Reading(
+        raw=nothing, decoded=decoded, read_at=_shared.failed_since, stale=True, stale_since=_shared.failed_since
+    )
 
 
 def _from_history(recorded: Transition) -> Decoded:

@@ -226,7 +226,9 @@ def notice_external_change(now: datetime | None = None) -> Done | None:
     same = from_state == decoded.state and (decoded.state != State.TRIPPED or decoded.at == previous_at)
     if same:
         change = replace(change, spool=None)  # only details of the platform's own have changed
-    change = replace(change, note=_note(record, replace(change, state=seen.state, at=seen.at), decoded, before=before).dump())
+    change = replace(
+        change, note=_note(record, replace(change, state=seen.state, at=seen.at), decoded, before=before).dump()
+    )
     try:
         store.write(seen, change)
     except store.BreakerChanged:
@@ -294,7 +296,9 @@ def _record_then_write(record: Record, seen: Snapshot, change: store.Change) -> 
         with transaction.atomic():
             archive(record)
             with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # chain it now: the commit must have nothing left to refuse
+                cursor.execute(
+                    "SET CONSTRAINTS ALL IMMEDIATE"
+                )  # chain it now: the commit must have nothing left to refuse
             spool_id = store.write(seen, change)
     except store.CooldownActive as error:
         raise TooSoon(error.seconds) from error
@@ -455,7 +459,9 @@ def _already_tripped(decoded: Decoded) -> WrongState:
     by = decoded.note.by if decoded.note else "an external writer"
     when = f" at {decoded.at:%H:%M:%S} UTC" if decoded.at else ""
     why = f": {decoded.reason}" if decoded.reason else ""
-    return WrongState(f"Already tripped by {by}{when}{why}. Trading is halted; nothing was changed.", by=by, at=decoded.at)
+    return WrongState(
+        f"Already tripped by {by}{when}{why}. Trading is halted; nothing was changed.", by=by, at=decoded.at
+    )
 
 
 def _not_tripped(decoded: Decoded) -> WrongState:

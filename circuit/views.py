@@ -141,7 +141,9 @@ def restore(request: HttpRequest) -> HttpResponse:
     return _release(request, RestoreForm, "circuit/restore.html", "Restore the state", services.restore_breaker)
 
 
-def _release(request: HttpRequest, form_class: type[ResetForm], template: str, title: str, service: Any) -> HttpResponse:
+def _release(
+    request: HttpRequest, form_class: type[ResetForm], template: str, title: str, service: Any
+) -> HttpResponse:
     if request.method == "GET":
         status, _ = status_for(request)
         return _form_page(request, template, form_class(initial={"expected_version": status.version}), title)

@@ -136,9 +136,7 @@ def instant_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-def encode_state(
-    dialect: Dialect, raw: Snapshot, to_state: State, *, reason: str, by: str, now: datetime
-) -> str:
+def encode_state(dialect: Dialect, raw: Snapshot, to_state: State, *, reason: str, by: str, now: datetime) -> str:
     """The new text of STATE_KEY. In the JSON dialect every field that the platform keeps there survives."""
     if dialect == "canonical":
         return to_state.value
@@ -173,9 +171,7 @@ def encode_state(
 
 def history_member(*, transition_id: str, reason: str, by: str, now: datetime) -> str:
     """One member of the platform's trip history (JSON dialect)."""
-    return json.dumps(
-        {"tripped_at": instant_text(now), "reason": reason, "details": {"by": by, "id": transition_id}}
-    )
+    return json.dumps({"tripped_at": instant_text(now), "reason": reason, "details": {"by": by, "id": transition_id}})
 
 
 def version_of(raw: Snapshot) -> str:

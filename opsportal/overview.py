@@ -45,7 +45,9 @@ def _halted(breaker: Status | None) -> list[Item]:
     if breaker is None or breaker.state == "OPEN":
         return []
     text = breaker.last_trip_reason if breaker.state == "TRIPPED" else breaker.problem or breaker.label
-    return [Item("bad", f"Trading: {breaker.state} · {breaker.label}", text, reverse("admin:circuit"), "Open the breaker")]
+    return [
+        Item("bad", f"Trading: {breaker.state} · {breaker.label}", text, reverse("admin:circuit"), "Open the breaker")
+    ]
 
 
 def _wrong(breaker: Status | None) -> list[Item]:
@@ -54,7 +56,9 @@ def _wrong(breaker: Status | None) -> list[Item]:
         items.append(Item("bad", "Redis does not answer", "The breaker can be neither read nor changed from here."))
     if not probe_postgresql().ok:
         items.append(
-            Item("bad", "PostgreSQL does not answer", "A trip still works; resets and the history wait until it is back.")
+            Item(
+                "bad", "PostgreSQL does not answer", "A trip still works; resets and the history wait until it is back."
+            )
         )
     if breaker:
         link = reverse("admin:circuit")
@@ -67,7 +71,23 @@ def _needs_me(breaker: Status | None) -> list[Item]:
         return []
     link = reverse("admin:circuit")
     if breaker.can_restore:
-        return [Item("warn", "Restore the breaker's state", "Redis has lost it; the last recorded one can be put back.", link, "Look and decide")]
+        return [
+            Item(
+                "warn",
+                "Restore the breaker's state",
+                "Redis has lost it; the last recorded one can be put back.",
+                link,
+                "Look and decide",
+            )
+        ]
     if breaker.can_reset:
-        return [Item("info", "The breaker waits for a decision", "Find out why it tripped, then reset it.", link, "Look and decide")]
+        return [
+            Item(
+                "info",
+                "The breaker waits for a decision",
+                "Find out why it tripped, then reset it.",
+                link,
+                "Look and decide",
+            )
+        ]
     return []

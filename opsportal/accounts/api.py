@@ -28,7 +28,9 @@ class PortalSessionAuthentication(SessionAuthentication):
         return 'Session realm="opsportal"'
 
 
-def problem(status: int, detail: str, *, title: str = "", headers: dict[str, str] | None = None, **more: Any) -> Response:
+def problem(
+    status: int, detail: str, *, title: str = "", headers: dict[str, str] | None = None, **more: Any
+) -> Response:
     """A problem document: `{"type","title","status","detail", …}` as application/problem+json."""
     body = {
         "type": "about:blank",

@@ -85,7 +85,8 @@ class CachedUserBackend(ModelBackend):
 def _rebuild(entry: dict[str, Any]) -> User:
     """The user as the cache keeps it: without password hash; permissions, roles and session hash at hand."""
     fields = entry["fields"]
-    user = User.from_db("default", list(fields), list(fields.values()))
+    names = [field.attname for field in User._meta.concrete_fields if field.attname in fields]
+    user = User.from_db("default", names, [fields[name] for name in names])
     user.remembered_auth_hash = entry["auth_hash"]
     user.remembered_roles = tuple(entry["roles"])
     user._perm_cache = set(entry["permissions"])  # where Django's own backend keeps what it has looked up

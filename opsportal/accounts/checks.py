@@ -25,9 +25,7 @@ def session_limits(**_: Any) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def one_database_role(**_: Any) -> list[CheckMessage]:
     """The application should not own its tables: an owner can lift the triggers that guard the audit log."""
-    if settings.DATABASE_OWNER is None or (
-        settings.DATABASE_OWNER["USER"] == settings.DATABASES["default"]["USER"]
-    ):
+    if settings.DATABASE_OWNER is None or (settings.DATABASE_OWNER["USER"] == settings.DATABASES["default"]["USER"]):
         return [
             Warning(
                 "The portal runs with the role that owns its tables.",

@@ -95,9 +95,7 @@ class SessionStore(DatabaseSessionStore):
         super().delete(session_key)
 
     def _copy(self, values: dict[str, Any]) -> None:
-        cache.set(
-            self.cache_key, {"values": values, "checked": time.time()}, timeout=settings.SESSION_ABSOLUTE_SECONDS
-        )
+        cache.set(self.cache_key, {"values": values, "checked": time.time()}, timeout=settings.SESSION_ABSOLUTE_SECONDS)
 
 
 def _instant(seconds: float | None) -> Any:

@@ -113,7 +113,9 @@ def _find_unlinked(checked: int) -> Verdict:
         row = cursor.fetchone()
     if row is None:
         return Verdict(checked)
-    return Verdict(checked, f"record {row[0]} ({row[1]}, {row[2]:%Y-%m-%d %H:%M:%S} UTC) was inserted past the chain", row[0])
+    return Verdict(
+        checked, f"record {row[0]} ({row[1]}, {row[2]:%Y-%m-%d %H:%M:%S} UTC) was inserted past the chain", row[0]
+    )
 
 
 def checkpoint_file() -> Path | None:

@@ -9,4 +9,6 @@ WRITE_LATENCY = Histogram(
 )
 ACTIONS_TOTAL = Counter("admin_action_total", "Audited actions.", ["action"])
 EVENTS_TOTAL = Counter("audit_log_events_total", "Audit entries by kind and outcome.", ["event_type", "outcome"])
-CHECKPOINT_FAILURES = Counter("audit_checkpoint_failures_total", "Chain heads that could not be written to the second sink.")
+CHECKPOINT_FAILURES = Counter(
+    "audit_checkpoint_failures_total", "Chain heads that could not be written to the second sink."
+)

@@ -39,7 +39,11 @@ class Entry(AbstractLogEntry):
     """
 
     content_type = models.ForeignKey(
-        "contenttypes.ContentType", null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+",
+        "contenttypes.ContentType",
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
         db_index=False,
     )
     object_pk = models.CharField(max_length=255, blank=True, default="")
@@ -49,8 +53,13 @@ class Entry(AbstractLogEntry):
         choices=AbstractLogEntry.Action.choices, default=AbstractLogEntry.Action.ACCESS
     )
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.DO_NOTHING, db_constraint=False,
-        related_name="+", db_index=False,
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        db_index=False,
     )
     cid = models.CharField(max_length=255, blank=True, null=True)
     timestamp = models.DateTimeField(default=timezone.now)

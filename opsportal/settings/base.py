@@ -34,8 +34,7 @@ except ValueError as error:
 
 # ---------------------------------------------------------------- domains that can be switched off (RUN-9)
 FEATURES = {
-    name: e.flag(f"FEATURE_{name.upper()}", True)
-    for name in ("circuit", "health", "alerting", "apikeys", "sysconfig")
+    name: e.flag(f"FEATURE_{name.upper()}", True) for name in ("circuit", "health", "alerting", "apikeys", "sysconfig")
 }
 
 # ---------------------------------------------------------------- applications
@@ -283,6 +282,7 @@ CIRCUIT_DIALECT = e.choice("CIRCUIT_DIALECT", "canonical", {"canonical", "json"}
 LOG_LEVEL = e.choice("LOG_LEVEL", "INFO", {"DEBUG", "INFO", "WARNING", "ERROR"})
 LOG_FORMAT = e.choice("LOG_FORMAT", "console" if IS_DEVELOPMENT else "json", {"json", "console"})
 LOGGING = logging_config(fmt=LOG_FORMAT, level=LOG_LEVEL)  # type: ignore[arg-type]
+LOGGING["loggers"].setdefault("axes", {"level": "WARNING"})  # sign-ins are in the audit log
 configure_structlog()
 METRICS_TOKEN = e.text("METRICS_TOKEN", "")
 PROMETHEUS_EXPORT_MIGRATIONS = False

@@ -58,7 +58,7 @@ def test_trip__tripped_already__says_who_and_changes_nothing(open_breaker: None,
     """CB-5: tripping a tripped breaker changes nothing."""
     services.trip_breaker(by=Actor.system("alice"), reason="first")
     before = {key: redis.dump(key) for key in redis.keys("circuit_breaker:*")}
-    with pytest.raises(WrongState, match="Already tripped by alice at .* UTC: first"):
+    with pytest.raises(WrongState, match=r"Already tripped by alice at .* UTC: first"):
         services.trip_breaker(by=Actor.system("bob"), reason="second")
     assert {key: redis.dump(key) for key in redis.keys("circuit_breaker:*")} == before
     assert Transition.objects.filter(kind=Kind.TRIP).count() == 1
@@ -250,16 +250,27 @@ def test_external_trip__is_recorded_once(open_breaker: None, redis: redis_client
     """CB-9: another writer's change is noticed and recorded as external."""
     at = wire.instant_text(wire.datetime.now(wire.UTC))
     redis.mset(
-        {"circuit_breaker:state": "TRIPPED", "circuit_breaker:last_trip_reason": "broker gone", "circuit_breaker:last_trip_at": at}
+        {
+            "circuit_breaker:state": "TRIPPED",
+            "circuit_breaker:last_trip_reason": "broker gone",
+            "circuit_breaker:last_trip_at": at,
+        }
     )
     assert services.notice_external_change() is not None
     assert services.notice_external_change() is None
     row = Transition.objects.get(kind=Kind.TRIP)
-    assert (row.source, row.category, row.reason, row.from_state) == (Source.EXTERNAL, "external", "broker gone", "OPEN")
+    assert (row.source, row.category, row.reason, row.from_state) == (
+        Source.EXTERNAL,
+        "external",
+        "broker gone",
+        "OPEN",
+    )
     assert Entry.objects.filter(event="circuit_external_change").count() == 1
 
 
-def test_external_reset_and_retrip_between_looks__both_trips_are_known(open_breaker: None, redis: redis_client.Redis) -> None:
+def test_external_reset_and_retrip_between_looks__both_trips_are_known(
+    open_breaker: None, redis: redis_client.Redis
+) -> None:
     """CB-9: a new trip time tells a new trip, even when the reset in between was missed."""
     services.trip_breaker(by=DESK, reason="first")
     redis.set("circuit_breaker:last_trip_at", "2030-01-01T00:00:00+00:00")

@@ -34,7 +34,9 @@ class Command(BaseCommand):
         reset.add_argument("--reason", required=True, help="at least 20 characters")
         reset.add_argument("--acknowledge", action="store_true", help="you have checked why trading was halted")
         for parser_ in (init, trip, reset):
-            parser_.add_argument("--as", dest="as_user", metavar="USER", help="act as this user, with their permissions")
+            parser_.add_argument(
+                "--as", dest="as_user", metavar="USER", help="act as this user, with their permissions"
+            )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the action; a refusal is one sentence and exit code 1."""

@@ -1,0 +1,1 @@
+"""What every app stands on: logs, request context, metrics and the health pages."""

@@ -1,0 +1,52 @@
+"""The address a request came from, believing proxies only where they are ours (AM-3)."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+
+_Address = IPv4Address | IPv6Address
+
+# A proxy chain longer than this is an attack on the parser, not a network.
+_MOST_HOPS = 32
+
+
+def client_ip(request: HttpRequest) -> str | None:
+    """The client's IP address in its canonical form, or None when the server knows none (a unix socket).
+
+    The peer's address counts, unless the peer is in `settings.TRUSTED_PROXIES`: then the right-most address of
+    X-Forwarded-For that is not a trusted proxy. What does not parse as an address ends the search, since all
+    that stands left of it was written by a stranger; the last believable address is the answer.
+    """
+    believed = _parse(request.META.get("REMOTE_ADDR", ""))
+    if believed is None:
+        return None
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    for hop in reversed(forwarded.split(",")[-_MOST_HOPS:]):
+        if not _trusted(believed):
+            break
+        address = _parse(hop)
+        if address is None:
+            break
+        believed = address
+    return str(believed)
+
+
+def _trusted(address: _Address) -> bool:
+    return any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def _parse(text: str) -> _Address | None:
+    """An address, with or without a port or brackets; None for anything else."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,154 @@
+"""Every page, light and dark, wide and on a phone: policy, accessibility, width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from circuit.services import reset_breaker, trip_breaker
+from circuit.selectors import read_breaker
+from circuit.wire import version_of
+from opsportal.accounts.actors import Actor
+from tests.browser.conftest import Visitors
+from tests.browser.visitor import PHONE, WIDE
+from tests.conftest import Users
+
+LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
+PAGES = (
+    "/admin/",
+    "/admin/circuit/",
+    "/admin/circuit/?since=not-a-date",
+    "/admin/circuit/trip/",
+    "/admin/circuit/reset/",
+    "/admin/circuit/restore/",
+    "/admin/password_change/",
+    "/admin/auth/group/",
+    "/admin/accounts/user/",
+    "/admin/nowhere/",
+)
+look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
+
+
+def _some_history(users: Users) -> None:
+    by = Actor.of(users.operator)
+    trip_breaker(by=by, reason="Drawdown limit of the momentum strategy", category="drawdown")
+    version = version_of(read_breaker().raw)
+    reset_breaker(by=by, reason="Positions checked with the desk", acknowledged=True, expected_version=version)
+    trip_breaker(by=by, reason="averyveryveryveryveryveryveryverylongwordwithoutanyspaceinit" * 3, category="manual")
+
+
+@look
+@pytest.mark.parametrize("path", PAGES)
+def test_page__any_look__keeps_policy_and_is_accessible(
+    visitors: Visitors, users: Users, path: str, width: int, dark: bool
+) -> None:
+    """Q-1, Q-2, AUTH-4: no CSP violation, no axe violation, nothing wider than the window."""
+    _some_history(users)
+    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor.go(path)
+    visitor.assert_no_complaint()
+    visitor.assert_fits()
+    visitor.assert_accessible()
+
+
+@look
+@pytest.mark.parametrize("state", ["OPEN", "TRIPPED", "QUIET_PERIOD", "nonsense", None])
+def test_breaker__any_state_and_look__is_accessible(
+    visitors: Visitors, state: str | None, width: int, dark: bool, breaker: object
+) -> None:
+    """CB-1, CB-2, Q-1: each state has its word, and enough contrast on its tint."""
+    if state is None:
+        breaker.delete("circuit_breaker:state")  # type: ignore[attr-defined]
+    else:
+        breaker.set("circuit_breaker:state", state)  # type: ignore[attr-defined]
+    visitor = visitors.signed_in("operator", width=width, dark=dark)
+    visitor.go("/admin/circuit/")
+    visitor.assert_state(
+        {
+            "OPEN": "OPEN · trading",
+            "TRIPPED": "TRIPPED · halted",
+            "QUIET_PERIOD": "QUIET_PERIOD · cooling down",
+        }.get(state or "", "UNKNOWN · halted: state unknown")
+    )
+    visitor.assert_no_complaint()
+    visitor.assert_fits()
+    visitor.assert_accessible()
+
+
+@look
+@pytest.mark.parametrize("path", ["/admin/login/", "/admin/login/?expired=1", "/nowhere/"])
+def test_page_before_sign_in__any_look__keeps_policy_and_is_accessible(
+    visitors: Visitors, path: str, width: int, dark: bool
+) -> None:
+    """Q-1, Q-2, AUTH-4: the pages that nobody needs to be signed in for."""
+    visitor = visitors.stranger(width=width, dark=dark)
+    visitor.go(path)
+    visitor.assert_no_complaint()
+    visitor.assert_fits()
+    visitor.assert_accessible()
+
+
+@look
+@pytest.mark.parametrize("dialog", ["trip", "reset"])
+def test_dialog__any_look__is_accessible(
+    visitors: Visitors, breaker: object, dialog: str, width: int, dark: bool
+) -> None:
+    """Q-1: the open dialogs too."""
+    if dialog == "reset":
+        breaker.set("circuit_breaker:state", "TRIPPED")  # type: ignore[attr-defined]
+    visitor = visitors.signed_in("operator", width=width, dark=dark)
+    page = visitor.go("/admin/circuit/")
+    page.click(f"#{dialog}-button")
+    page.wait_for_selector(f"#{dialog}-dialog[open]")
+    visitor.assert_no_complaint()
+    visitor.assert_fits()
+    visitor.assert_accessible()
+
+
+def test_forbidden_page__viewer_asks_for_the_trip_form__says_what_is_missing(visitors: Visitors) -> None:
+    """RBAC-1, Q-1: the refusal names the missing right and the role that has it."""
+    visitor = visitors.signed_in("viewer")
+    page = visitor.go("/admin/circuit/trip/")
+    assert "trip the circuit breaker" in page.inner_text("main")
+    assert "operator" in page.inner_text("main")
+    visitor.assert_no_complaint()
+    visitor.assert_accessible()
+
+
+def test_navigation__phone__opens_and_closes_by_keyboard(visitors: Visitors) -> None:
+    """Q-1, Q-2: the menu button works with Enter and Escape, and gives the focus back."""
+    page = visitors.signed_in("viewer", width=PHONE).go("/admin/")
+    link = page.locator("#ops-nav a", has_text="Circuit breaker")
+    assert not link.is_visible()
+    page.focus(".ops-menu")
+    page.keyboard.press("Enter")
+    assert link.is_visible()
+    assert page.evaluate("document.activeElement.closest('#ops-nav') !== null")
+    page.keyboard.press("Escape")
+    assert not link.is_visible()
+    assert page.evaluate("document.activeElement.className") == "ops-menu"
+
+
+@pytest.fixture
+def reader_in_new_york(visitors: Visitors, users: Users) -> Callable[[], str]:
+    """The text and title of the newest time in the history, seen from New York."""
+
+    def read() -> str:
+        page = visitors.signed_in("viewer", zone="America/New_York").go("/admin/circuit/")
+        time = page.locator(".history time").first
+        return f"{time.inner_text()} | {time.get_attribute('title')} | {time.get_attribute('datetime')}"
+
+    _some_history(users)
+    return read
+
+
+def test_times__another_zone__are_local_with_utc_on_hover(reader_in_new_york: Callable[[], str]) -> None:
+    """Q-2: the reader's own zone, UTC in the title."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    shown, title, machine = reader_in_new_york().split(" | ")
+    at = datetime.fromisoformat(machine)
+    assert shown.endswith(at.astimezone(ZoneInfo("America/New_York")).strftime("%H:%M:%S"))
+    assert title == at.strftime("%-d %b %Y, %H:%M:%S UTC")
