@@ -28,7 +28,7 @@ CHECK_ENV = ENVIRONMENT=production DATABASE_URL=postgresql://nobody:none@127.0.0
 lint: setup ## style, types, layers, migrations and deployment checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy .
+	@echo "mypy"; $(CHECK_ENV) $(PY) -m mypy .
 	$(VENV)/bin/lint-imports
 	@echo "manage.py makemigrations --check"; $(CHECK_ENV) $(PY) -W ignore manage.py makemigrations --check --dry-run
 	@echo "manage.py check --deploy"; $(CHECK_ENV) $(PY) manage.py check --deploy --fail-level WARNING

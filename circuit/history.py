@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.urls import reverse
@@ -85,7 +85,7 @@ def history_page(query: QueryDict) -> History:
         page = Paginator(filtered(form), PAGE_SIZE).get_page(query.get("page"))
         rows = tuple(_rows(page))
         return History(rows, form, page, page.paginator.count, querystring, csv_url)
-    except DatabaseError:
+    except Error:
         return History(
             (),
             form,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 
 from circuit import metrics, store, wire
 from circuit.models import Kind, Source, State, Transition
@@ -115,7 +115,7 @@ def _last_known(now: datetime) -> Reading:
     nothing = Snapshot(None, None, None, None)
     try:
         recorded = last_recorded()
-    except DatabaseError:
+    except Error:
         recorded = None
     decoded = wire.decode(nothing)
     if recorded:
@@ -251,7 +251,7 @@ def _restorable(reading: Reading) -> Restorable | None:
         return None
     try:
         recorded = last_recorded()
-    except DatabaseError:
+    except Error:
         return None
     if recorded is None:
         return None

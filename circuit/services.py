@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 
 from circuit import metrics, store, wire
@@ -176,7 +176,7 @@ def restore_breaker(
     _require_version(seen, expected_version)
     try:
         recorded = last_recorded()
-    except DatabaseError as error:
+    except Error as error:
         raise _no_database() from error
     if recorded is None:
         raise WrongState("No state was ever recorded, so there is none to restore. Use `manage.py circuit init`.")
@@ -203,7 +203,7 @@ def notice_external_change(now: datetime | None = None) -> Done | None:
     """Record what somebody else did to the breaker directly in Redis (CB-9). None when nobody did.
 
     Meant to run every second. Raises `CannotReach` and, only where Redis alone cannot tell what was there before,
-    `django.db.DatabaseError`.
+    `django.db.Error`.
     """
     from circuit.selectors import newest_transition
 
@@ -249,7 +249,7 @@ def drain_spool(*, now: datetime | None = None) -> int:
     """Write what waits in the spool into PostgreSQL, oldest first; returns how many records were written.
 
     Entries younger than a few seconds are left to the request that wrote them. One that cannot be understood is set
-    aside and logged, the others go on. Raises `CannotReach`, and `django.db.DatabaseError` while PostgreSQL is away.
+    aside and logged, the others go on. Raises `CannotReach`, and `django.db.Error` while PostgreSQL is away.
     """
     until = int(((now or timezone.now()) - _IN_FLIGHT).timestamp() * 1000)
     try:
@@ -279,7 +279,7 @@ def _settle() -> bool:
     """Write everything spooled so far, in order. False while that is impossible; a task goes on trying."""
     try:
         _drain("+")
-    except DatabaseError as error:
+    except Error as error:
         log.error("circuit_record_spooled", extra={"cause": type(error).__name__})
         return False
     except store.BreakerUnreachable:
@@ -306,7 +306,7 @@ def _record_then_write(record: Record, seen: Snapshot, change: store.Change) -> 
         raise StaleForm("Somebody changed the breaker at the same moment. Look again, then decide.") from error
     except store.BreakerUnreachable as error:
         raise CannotReach("Redis stopped answering. Look at the state before you rely on it.") from error
-    except DatabaseError as error:
+    except Error as error:
         log.error("circuit_record_not_written", extra={"cause": type(error).__name__})
         if spool_id is not None and record.to_state == State.OPEN:
             _trip_again(record)
@@ -499,7 +499,7 @@ def _note_failure(event: str, by: Actor, reason: str, source: Source, why: str) 
             reason=reason,
             source=source,
         )
-    except DatabaseError:
+    except Error:
         log.warning("refused_attempt_not_audited", extra={"action": event})
 
 

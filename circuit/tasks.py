@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
-from django.db import DatabaseError
+from django.db import Error
 
 from circuit import services
 from circuit.errors import CannotReach
@@ -18,7 +18,7 @@ def watch() -> None:
     """Notice what others did to the breaker (CB-9); every second."""
     try:
         services.notice_external_change()
-    except (CannotReach, DatabaseError) as error:
+    except (CannotReach, Error) as error:
         log.warning("circuit_watch_blind", extra={"cause": type(error).__name__})
 
 
@@ -27,5 +27,5 @@ def drain() -> None:
     """Write what waits in the spool into PostgreSQL (CB-8)."""
     try:
         services.drain_spool()
-    except (CannotReach, DatabaseError) as error:
+    except (CannotReach, Error) as error:
         log.warning("circuit_spool_waits", extra={"cause": type(error).__name__})

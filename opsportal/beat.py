@@ -86,7 +86,7 @@ class AdvisoryLockScheduler(DatabaseScheduler):  # type: ignore[misc]
         self._leads = False
         self._schedule: dict[str, ScheduleEntry] = {}
         super().__init__(*args, **kwargs)
-        self.max_interval = min(self.max_interval, TRY_EVERY_SECONDS)
+        self.max_interval: float = min(self.max_interval, TRY_EVERY_SECONDS)  # type: ignore[has-type]
         # Each firing is saved at once: a successor starts from there.
         self.sync_every_tasks = 1
 
@@ -108,7 +108,7 @@ class AdvisoryLockScheduler(DatabaseScheduler):  # type: ignore[misc]
         try:
             if not self._leads:
                 self._take_over()
-            return min(super().tick(*args, **kwargs), TRY_EVERY_SECONDS)
+            return min(float(super().tick(*args, **kwargs)), TRY_EVERY_SECONDS)
         except (DatabaseError, InterfaceError, BrokerError) as error:
             # The lock's session lives but Django's or the broker's does not: read all again when it does.
             self._step_down(str(error))

@@ -30,7 +30,6 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@setup_logging.connect
 def _use_portal_logging(**_kwargs: Any) -> None:
     """Being connected keeps Celery from installing handlers of its own; ours is Django's LOGGING."""
     from django.conf import settings
@@ -38,7 +37,6 @@ def _use_portal_logging(**_kwargs: Any) -> None:
     logging.config.dictConfig(settings.LOGGING)
 
 
-@before_task_publish.connect
 def _send_context(headers: dict[str, Any] | None = None, **_kwargs: Any) -> None:
     if headers is not None:
         headers[HEADER] = context.to_headers(context.current())
@@ -78,12 +76,12 @@ class _Runs:
 _runs = _Runs()
 
 
-@task_prerun.connect
 def _bind_context(task_id: str, task: Task, **_kwargs: Any) -> None:
-    _runs.begin(task_id, task, context.from_headers(task.request.get(HEADER)))
+    # A worker spreads the message's headers over the request; an eager call keeps them apart.
+    sent = task.request.get(HEADER) or (task.request.headers or {}).get(HEADER)
+    _runs.begin(task_id, task, context.from_headers(sent))
 
 
-@task_postrun.connect
 def _unbind_context(task_id: str, task: Task, state: str | None = None, **_kwargs: Any) -> None:
     sent = context.current()
     seconds = _runs.end(task_id)
@@ -99,20 +97,26 @@ def _unbind_context(task_id: str, task: Task, state: str | None = None, **_kwarg
         )
 
 
-@task_failure.connect
 def _count_failure(sender: Task, **_kwargs: Any) -> None:
     from opsportal.observability.metrics import TASK_FAILURES
 
     TASK_FAILURES.labels(task=sender.name).inc()
 
 
-@worker_process_shutdown.connect
 def _forget_child(pid: int | None = None, **_kwargs: Any) -> None:
     from opsportal.observability.metrics import forget_process
 
     forget_process(pid or os.getpid())
 
 
-@worker_shutdown.connect
 def _forget_worker(**_kwargs: Any) -> None:
     _forget_child(pid=os.getpid())
+
+
+setup_logging.connect(_use_portal_logging)
+before_task_publish.connect(_send_context)
+task_prerun.connect(_bind_context)
+task_postrun.connect(_unbind_context)
+task_failure.connect(_count_failure)
+worker_process_shutdown.connect(_forget_child)
+worker_shutdown.connect(_forget_worker)

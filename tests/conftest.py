@@ -127,7 +127,7 @@ class Users:
     def _made(self, role: str) -> Any:
         from tests.factories import UserFactory
 
-        return UserFactory(role=role)
+        return UserFactory(role=role)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture

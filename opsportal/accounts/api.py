@@ -64,5 +64,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         headers = {}
         if getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
-        return problem(error.status_code, str(error.detail), headers=headers)
+        detail = str(error.detail)
+        if isinstance(error, exceptions.ParseError):
+            detail = "The body is not valid JSON"
+        return problem(error.status_code, detail if detail.endswith((".", "!", "?")) else f"{detail}.", headers=headers)
     return None

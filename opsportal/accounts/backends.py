@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
 from django.core.cache import cache
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 
 from opsportal.accounts.models import User
 
@@ -47,7 +47,7 @@ class CachedUserBackend(ModelBackend):
     def get_user(self, user_id: Any) -> User | None:
         """The active user with permissions loaded, or None.
 
-        Raises `django.db.DatabaseError` when PostgreSQL is down and Redis has no entry.
+        Raises `django.db.Error` when PostgreSQL is down and Redis has no entry.
         """
         entry_key, own_key = _keys(user_id)
         found = cache.get_many([entry_key, own_key, _ALL])
@@ -65,7 +65,7 @@ class CachedUserBackend(ModelBackend):
             roles = sorted(user.groups.values_list("name", flat=True))
         except User.DoesNotExist:
             return None
-        except DatabaseError:
+        except Error:
             if entry:
                 log.warning("user_served_from_cache_only")
                 return _rebuild(entry)
@@ -73,6 +73,7 @@ class CachedUserBackend(ModelBackend):
         entry = {
             "fields": {name: getattr(user, name) for name in _FIELDS},
             "auth_hash": user.get_session_auth_hash(),
+            "usable_password": user.has_usable_password(),
             "permissions": permissions,
             "roles": roles,
             "generation": generation,
@@ -88,6 +89,7 @@ def _rebuild(entry: dict[str, Any]) -> User:
     names = [field.attname for field in User._meta.concrete_fields if field.attname in fields]
     user = User.from_db("default", names, [fields[name] for name in names])
     user.remembered_auth_hash = entry["auth_hash"]
+    user.remembered_password_use = entry["usable_password"]
     user.remembered_roles = tuple(entry["roles"])
     user._perm_cache = set(entry["permissions"])  # where Django's own backend keeps what it has looked up
     return user

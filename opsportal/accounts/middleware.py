@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from opsportal.accounts import services
@@ -32,7 +32,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """Save the session; with PostgreSQL down and nothing to fall back on, log it and answer all the same."""
         try:
             return super().process_response(request, response)  # type: ignore[arg-type]
-        except DatabaseError:
+        except Error:
             log.error("session_not_saved")
             return response
 

@@ -25,6 +25,7 @@ class User(AbstractUser):
     #: Set on a user that came from the cache (see backends.py), so that a request needs no query for them.
     remembered_auth_hash: str | None = None
     remembered_roles: tuple[str, ...] | None = None
+    remembered_password_use: bool | None = None
 
     class Meta:
         default_permissions = ("add", "change", "view")
@@ -36,6 +37,12 @@ class User(AbstractUser):
         if names is None:
             names = tuple(self.groups.values_list("name", flat=True))
         return next((role for role in reversed(Role) if role.value in names), None)
+
+    def has_usable_password(self) -> bool:
+        """Whether the user can sign in by password."""
+        if self.remembered_password_use is not None:
+            return self.remembered_password_use
+        return super().has_usable_password()
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         """Binds every session to the password and to `session_version`; Django ends those that do not match."""

@@ -9,7 +9,7 @@ from typing import Any
 from auditlog.registry import auditlog
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models.signals import m2m_changed, post_save
 from django.dispatch import receiver
 
@@ -63,7 +63,7 @@ def _logged_out(user: User | None, **_: Any) -> None:
         return
     try:
         recorder.record("logout", event_type="auth", actor=user, resource_type="user", resource_id=str(user.pk))
-    except DatabaseError:
+    except Error:
         # Ending a session must not wait for the database; the session itself is gone.
         log.error("logout_not_audited")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core.cache import cache
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import Error, InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.http import HttpRequest
 from django.utils import timezone
@@ -113,7 +113,7 @@ def expire_session(request: HttpRequest) -> None:
     session: SessionBase = request.session
     try:
         session.flush()
-    except DatabaseError:
+    except Error:
         log.error("expired_session_not_removed")
     request.user = AnonymousUser()
 
@@ -125,7 +125,7 @@ def note_activity(request: HttpRequest) -> None:
         return
     try:
         User.objects.filter(pk=user.pk).update(last_active_at=timezone.now(), last_active_ip=client_ip(request))
-    except DatabaseError:
+    except Error:
         log.warning("last_active_not_written")
 
 
@@ -141,7 +141,7 @@ def audit_refusal(request: HttpRequest, refusal: PermissionRefused) -> None:
             resource_id=request.path,
             details={"missing": refusal.missing, "method": request.method},
         )
-    except DatabaseError:
+    except Error:
         log.error("refusal_not_audited", extra={"missing": refusal.missing})
 
 

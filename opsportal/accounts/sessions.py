@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
 from django.core.cache import cache
-from django.db import DatabaseError
+from django.db import Error
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class SessionStore(DatabaseSessionStore):
     def load(self) -> dict[str, Any]:
         """The session's values; empty when it is unknown, ended or expired.
 
-        Raises `django.db.DatabaseError` when neither Redis nor PostgreSQL can tell.
+        Raises `django.db.Error` when neither Redis nor PostgreSQL can tell.
         """
         copy = cache.get(self.cache_key)
         now = time.time()
@@ -50,7 +50,7 @@ class SessionStore(DatabaseSessionStore):
             return dict(copy["values"])
         try:
             row = self._get_session_from_db()
-        except DatabaseError:
+        except Error:
             if copy:
                 log.warning("session_served_from_cache_only")
                 return dict(copy["values"])
@@ -81,7 +81,7 @@ class SessionStore(DatabaseSessionStore):
             super().save(must_create)
         except (CreateError, UpdateError):
             raise
-        except DatabaseError:
+        except Error:
             if must_create or self.session_key is None or cache.get(self.cache_key) is None:
                 raise
             log.warning("session_saved_to_cache_only")

@@ -102,9 +102,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _initialise(self) -> None:
         """initdb into a draft that only its completion makes real."""
-        passwords = {
-            role: secrets.token_hex(24) for role in (roles.SUPERUSER, roles.OWNER, roles.APPLICATION)
-        }
+        passwords = {role: secrets.token_hex(24) for role in (roles.SUPERUSER, roles.OWNER, roles.APPLICATION)}
         self._remember(passwords=passwords)
         draft = self.place.state / "data.new"
         shutil.rmtree(draft, ignore_errors=True)

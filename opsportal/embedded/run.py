@@ -59,7 +59,7 @@ def main() -> int:
     folder = run_folder(ROOT)
     if os.environ.get(MARK) != str(folder):
         # A process' environment is readable only as it was when its program started.
-        os.execve(sys.executable, [sys.executable, "-m", __spec__.name], {**os.environ, MARK: str(folder)})
+        os.execve(sys.executable, [sys.executable, "-m", __spec__.name], {**os.environ, MARK: str(folder)})  # noqa: S606
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -117,9 +117,7 @@ def _start_servers(folder: Path, stack: ExitStack) -> dict[str, str]:
             "DATABASE_OWNER_URL": postgres.url(roles.OWNER),
         }
     else:
-        urls |= {
-            name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL") if os.environ.get(name)
-        }
+        urls |= {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL") if os.environ.get(name)}
     if not os.environ.get("REDIS_URL"):
         redis = EmbeddedRedis(folder / "redis")
         _start_before_the_rest(stack, redis)

@@ -92,7 +92,8 @@ def when_ready(url: str, tell: Callable[[], None], complain: Callable[[], None])
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if answers(url):
-                return tell()
+                tell()
+                return
             time.sleep(POLL_SECONDS)
         complain()
 

@@ -74,7 +74,7 @@ def configure_structlog() -> None:
             add_context,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.add_log_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
+            merge_positional,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
@@ -95,6 +95,18 @@ def add_context(_logger: Any, _method: str, event: Event) -> Event:
         event.setdefault("source", bound.source)
     if bound.actor_label:
         event.setdefault("user", bound.actor_label)
+    return event
+
+
+def merge_positional(_logger: Any, _method: str, event: Event) -> Event:
+    """Put positional arguments into the event's text; arguments that do not fit stay beside it."""
+    args = event.pop("positional_args", ())
+    if args:
+        try:
+            event["event"] = str(event["event"]) % args
+        except Exception:
+            # A wrong template must not fail the work that it describes.
+            event["arguments"] = args
     return event
 
 

@@ -76,20 +76,20 @@ def scrape_registry() -> CollectorRegistry:
         registry.register(REGISTRY)  # type: ignore[arg-type]
     else:
         forget_dead_processes(directory)
-        MultiProcessCollector(registry, path=str(directory))
+        MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
     return registry
 
 
 def multiprocess_directory() -> Path | None:
     """Where the processes write their values; None in a process on its own."""
     path = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
-    return Path(path) if path and os.path.isdir(path) else None
+    return Path(path) if path and Path(path).is_dir() else None
 
 
 def forget_process(pid: int) -> None:
     """Drop the live gauges of a process that is going; its counters stay, they happened."""
     if multiprocess_directory() is not None:
-        mark_process_dead(pid)
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def forget_dead_processes(directory: Path) -> None:

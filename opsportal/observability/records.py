@@ -29,7 +29,7 @@ class CleanEvent(dict[str, Any]):
 
 def install_record_sanitiser() -> None:
     """Put the sanitiser before the handlers of every logger, present and future. Idempotent."""
-    logging.Logger.callHandlers = _call_handlers_sanitised  # type: ignore[method-assign]
+    logging.Logger.callHandlers = _call_handlers_sanitised  # type: ignore[method-assign,assignment]
 
 
 def sanitise_record(record: logging.LogRecord) -> None:

@@ -57,9 +57,9 @@ _HEADER = re.compile(
     r"|((?:bearer|basic|token|apikey)\s{1,3})[^\s\"',;)}\]]++|[^\r\n]++)",
     re.IGNORECASE,
 )
-_PAIR = re.compile(
-    r"(?<![\w.-])([A-Za-z_][\w.-]{0,127}+)(\\{0,3}[\"']?\s{0,3}[:=]\s{0,3})"
-    r"(\\{1,3}\"[^\"\\\n]*+(?:\\{1,3}\")?|\"(?:[^\"\\\n]|\\.)*+\"?|'(?:[^'\\\n]|\\.)*+'?|[^\s\"'&,;<>(){}\[\]]++)"
+_NAME = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]{0,127}+)\\{0,3}[\"']?\s{0,3}[:=]\s{0,3}")
+_VALUE = re.compile(
+    r"\\{1,3}\"[^\"\\\n]*+(?:\\{1,3}\")?|\"(?:[^\"\\\n]|\\.)*+\"?|'(?:[^'\\\n]|\\.)*+'?|[^\s\"'&,;<>(){}\[\]]++"
 )
 _PAIR_HINT = re.compile(
     r"pass|pwd|secret|token|salt|hash|credential|csrf|otp|jwt|key|session|code|webhook|phone|mobile|msisdn"
@@ -95,7 +95,7 @@ def mask_text(text: str) -> str:
     text = _PROVIDER_KEY.sub(rf"\1{MASK}", text)
     if _PAIR_HINT.search(text):
         text = _HEADER.sub(_mask_header, text)
-        text = _PAIR.sub(_mask_pair, text)
+        text = _mask_pairs(text)
     text = _SCHEME.sub(_mask_scheme, text)
     if "@" in text or "%40" in text:
         text = _EMAIL.sub(rf"{MASK}@\1", text)
@@ -110,20 +110,38 @@ def _mask_header(match: re.Match[str]) -> str:
     return f"{name}{separator}{opening}{scheme or ''}{MASK}"
 
 
-def _mask_pair(match: re.Match[str]) -> str:
-    name, separator, value = match.groups()
+def _mask_pairs(text: str) -> str:
+    """`name=value`, `name: "value"` and their like, where the name is that of a secret or a telephone number.
+
+    A value under a harmless name is searched itself: KeyError: 'password=x'.
+    """
+    parts: list[str] = []
+    copied = at = 0
+    while found := _NAME.search(text, at):
+        at = found.end()
+        name = found.group(1)
+        if not is_sensitive_name(name) and not is_phone_name(name):
+            continue
+        value = _VALUE.match(text, at)
+        if value is None:
+            continue
+        parts += (text[copied:at], _masked_value(name, value.group(0)))
+        copied = at = value.end()
+    return "".join((*parts, text[copied:]))
+
+
+def _masked_value(name: str, value: str) -> str:
     bare = value.strip("\\\"'")
-    if is_sensitive_name(name) and bare and not _says_nothing(name, bare):
-        masked = MASK
-    elif is_phone_name(name):
+    masked = bare
+    if not is_sensitive_name(name):
         masked = mask_phone_value(bare)
-        if masked == bare:
-            return match.group(0)
-    else:
-        return match.group(0)
+    elif bare and not _says_nothing(name, bare):
+        masked = MASK
+    if masked == bare:
+        return value
     opening = value[: len(value) - len(value.lstrip("\\\"'"))]
     closing = opening if opening and value.endswith(opening) else ""
-    return f"{name}{separator}{opening}{masked}{closing}"
+    return f"{opening}{masked}{closing}"
 
 
 def _says_nothing(name: str, value: str) -> bool:

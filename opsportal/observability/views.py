@@ -17,7 +17,7 @@ from opsportal.observability.probes import migrations_applied, probe_postgresql,
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Everything there is to scrape, in the format that the caller accepts; `name[]` narrows it.
+    """Everything there is to scrape, in the format that the caller accepts.
 
     With `METRICS_TOKEN` set, 401 without that bearer token.
     """
@@ -29,10 +29,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
             headers={"WWW-Authenticate": "Bearer"},
         )
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    registry = scrape_registry()
-    names = request.GET.getlist("name[]")
-    chosen = registry.restricted_registry(names) if names else registry
-    return HttpResponse(encode(chosen), content_type=content_type)  # type: ignore[arg-type]
+    return HttpResponse(encode(scrape_registry()), content_type=content_type)  # type: ignore[arg-type]
 
 
 @never_cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -11,7 +11,7 @@ from celery import shared_task
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
-from kombu import Connection
+from kombu.connection import Connection
 
 import opsportal.celery as portal_celery
 from opsportal.observability import context
@@ -30,7 +30,7 @@ def run(view: View, path: str = "/x", **headers: str) -> HttpResponse:
 class Person(AnonymousUser):
     """A signed-in user without a database."""
 
-    pk = 7
+    pk = 7  # type: ignore[assignment]
     is_authenticated = True  # type: ignore[assignment]
 
     def get_username(self) -> str:
@@ -43,7 +43,9 @@ def test_middleware__acceptable_request_id__is_kept(given: str) -> None:
     assert run(lambda request: HttpResponse(), **{"x-request-id": given})["X-Request-ID"] == given
 
 
-@pytest.mark.parametrize("given", ["", "short", "x" * 65, "with space 123", "new\nline123", "ünïcödé-123", "<script>alert(1)"])
+@pytest.mark.parametrize(
+    "given", ["", "short", "x" * 65, "with space 123", "new\nline123", "ünïcödé-123", "<script>alert(1)"]
+)
 def test_middleware__unacceptable_request_id__is_replaced(given: str) -> None:
     """SLA-5: what would spoil a log or a header is not repeated."""
     got = run(lambda request: HttpResponse(), **{"x-request-id": given})["X-Request-ID"]
@@ -143,7 +145,7 @@ def test_from_headers__malformed__falls_back(sent: object) -> None:
 seen_in_task: list[tuple[context.RequestContext, dict[str, object]]] = []
 
 
-@shared_task(name="tests.observe_context", bind=True)
+@shared_task(name="tests.observe_context", bind=True)  # type: ignore[untyped-decorator]
 def observe_context(self: object, *, fail: bool = False) -> None:
     """Notes what it sees."""
     seen_in_task.append((context.current(), structlog.contextvars.get_contextvars()))
@@ -160,14 +162,14 @@ def test_task__published_in_a_request__carries_its_context_to_the_message(celery
     """SLA-5: from web to task; the header is in the message itself."""
     with context.bind(request_id="req-12345678", actor_id=7, actor_label="olive", ip="203.0.113.9", source="portal"):
         observe_context.apply_async(queue="context-test")
-    message = celery_messages.SimpleQueue("context-test").get(timeout=5)
+    message = celery_messages.SimpleQueue("context-test").get(timeout=5)  # type: ignore[no-untyped-call]
     assert context.from_headers(message.headers[portal_celery.HEADER]) == context.RequestContext(
         request_id="req-12345678", actor_id=7, actor_label="olive", ip="203.0.113.9", source="portal"
     )
 
 
 @pytest.fixture
-def celery_messages(redis: object) -> object:
+def celery_messages(redis: object) -> Iterator[Connection]:
     """The broker, to look at what was sent."""
     with portal_celery.app.connection_for_read() as connection:
         yield connection
@@ -181,9 +183,7 @@ def test_task__runs__under_the_senders_context_and_leaves_none(caplog: pytest.Lo
         observe_context.apply(headers={portal_celery.HEADER: context.to_headers(sent)}, task_id="t-1")
         assert context.current().request_id == "outer-request"
     [(bound, fields)] = seen_in_task
-    assert bound == context.RequestContext(
-        request_id="req-12345678", actor_id=7, actor_label="olive", source="task"
-    )
+    assert bound == context.RequestContext(request_id="req-12345678", actor_id=7, actor_label="olive", source="task")
     assert fields == {"task": "tests.observe_context", "task_id": "t-1"}
     assert structlog.contextvars.get_contextvars() == {}
 

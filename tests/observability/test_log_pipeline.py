@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.config
 import logging.handlers
 import queue
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import structlog
 from opsportal.observability import context
 from opsportal.observability.logs import configure_structlog, logging_config
 
-SECRET = "hunter2secret"  # noqa: S105
+SECRET = "hunter2secret"
 MAIL = "bob@example.com"
 
 
@@ -81,7 +82,7 @@ def test_foreign_handler__message_args_extra__are_sanitised(foreign: tuple[loggi
     logger.info("object %s", Subject(), extra={"note": Subject(), "password": SECRET, "nested": {"token": SECRET}})
     logger.info({"token": SECRET, "who": MAIL})
     logger.info(Subject())
-    logger.handle(logging.makeLogRecord({"msg": f"password={SECRET}", "message": MAIL, "email": MAIL}))
+    logger.handle(logging.makeLogRecord({"levelno": 20, "msg": f"password={SECRET}", "message": MAIL, "email": MAIL}))
     shown = keeper.stream.getvalue()
     assert len(keeper.records) == 6
     assert SECRET not in shown

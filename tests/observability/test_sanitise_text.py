@@ -79,6 +79,10 @@ def test_mask_text__portal_key__keeps_its_prefix_only(text: str, masked: str) ->
         "SECRET_KEY=S3cr3t AUDIT_CHAIN_KEY=S3cr3t",
         "unclosed password='S3cr3t",
         "otp: S3cr3t",
+        "KeyError: 'password=S3cr3t'",
+        "url=http://h/x?token=S3cr3t",
+        'error="login: token=S3cr3t failed"',
+        "a=b=c=password=S3cr3t",
         "xoxb-123456789012-S3cr3tS3cr3t",
         "SG.S3cr3tS3cr3tS3cr3t.S3cr3tS3cr3t",
         "-----BEGIN RSA PRIVATE KEY-----\nS3cr3t\nS3cr3t\n-----END RSA PRIVATE KEY-----",
@@ -129,7 +133,9 @@ def test_mask_text__real_log_line__is_left_as_it_is(line: str) -> None:
     assert mask_text(line) == line
 
 
-@given(st.datetimes(timezones=st.just(__import__("datetime").UTC)), st.uuids(), st.integers(0, 10**19), st.ip_addresses())
+@given(
+    st.datetimes(timezones=st.just(__import__("datetime").UTC)), st.uuids(), st.integers(0, 10**19), st.ip_addresses()
+)
 def test_mask_text__any_time_id_number_or_address__is_intact(
     moment: object, uuid: object, number: int, address: object
 ) -> None:

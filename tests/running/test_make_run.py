@@ -121,9 +121,7 @@ def test_start__port_taken__says_so_in_one_line(checkout: Checkout) -> None:
     ("name", "value", "said"),
     [("PORT", "eighty", "it must be a number"), ("ENVIRONMENT", "production", "for development only")],
 )
-def test_start__wrong_setting__says_so_in_one_line(
-    checkout: Checkout, name: str, value: str, said: str
-) -> None:
+def test_start__wrong_setting__says_so_in_one_line(checkout: Checkout, name: str, value: str, said: str) -> None:
     """RUN-5: one clear line that names it."""
     run = checkout.start(**{name: value})
     assert said in run.wait_for(f"make run: {name}")
