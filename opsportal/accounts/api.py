@@ -6,8 +6,10 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
@@ -26,6 +28,17 @@ class PortalSessionAuthentication(SessionAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """The challenge that makes DRF answer 401."""
         return 'Session realm="opsportal"'
+
+
+class PortalSessionScheme(OpenApiAuthenticationExtension):
+    """How the schema names the browser's session."""
+
+    target_class = PortalSessionAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """A cookie."""
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
 
 
 def problem(

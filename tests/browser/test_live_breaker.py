@@ -72,6 +72,21 @@ def test_breaker_page__nothing_changes__focus_and_card_stay_and_the_age_is_renew
     assert page.locator("[data-stale-banner]").is_hidden()
 
 
+def test_poll__nothing_changed__a_304_still_brings_a_fresh_age(visitors: Visitors) -> None:
+    """CB-10: the browser answers a revalidated poll from its cache, with the headers of the 304 itself."""
+    page = visitors.signed_in("viewer").go("/admin/circuit/")
+    page.evaluate(
+        """window.polls = []; document.addEventListener("htmx:afterRequest", ({detail: {xhr}}) => window.polls.push(
+        [xhr.status, xhr.getResponseHeader("X-Request-ID"), xhr.getResponseHeader("X-Reading-Age")]))"""
+    )
+    answers = _polls(page, 3.5)
+    polls = page.evaluate("window.polls")
+    assert len(polls) >= 3 and {status for status, _, _ in polls} == {200}
+    assert len({request for _, request, _ in polls}) == len(polls), "headers of an earlier answer"
+    assert all(0 <= float(age) < 2 for _, _, age in polls)
+    assert [answer.status for answer in answers][1:] == [304] * (len(answers) - 1)
+
+
 def test_breaker_page__changed_while_focused__focus_stays_on_the_button(
     visitors: Visitors, breaker: redis_client.Redis
 ) -> None:
@@ -145,7 +160,7 @@ def test_history_filter__applied__swaps_the_table_and_can_be_gone_back(visitors:
     page.fill("#id_history_q", "no such words")
     page.click("text=Apply")
     expect(page.locator("#history")).to_contain_text("No change matches these filters.")
-    assert page.evaluate("window.notReloaded") and "q=no+such+words" in page.url
+    assert page.evaluate("window.notReloaded") and "q=no%20such%20words" in page.url
     page.go_back()
     expect(page.locator(".history tbody tr")).to_have_count(1)
     page.fill("#id_history_q", "gateway")

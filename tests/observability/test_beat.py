@@ -105,6 +105,22 @@ def test_second_beat__first_closes__takes_over_from_the_saved_times(
     assert sent(redis) == 2
 
 
+def test_second_beat__first_dies_without_a_word__does_not_repeat_what_it_fired(
+    beats: Callable[[], AdvisoryLockScheduler], redis: Redis
+) -> None:
+    """RUN-8: each firing is saved at once, not when the scheduler closes."""
+    first, second = beats(), beats()
+    tick(first)
+    for _ in range(3):
+        make_due()
+        tick(first)
+    assert sent(redis) == 3
+    end_lock_sessions()
+    tick(second)
+    assert second._leads
+    assert sent(redis) == 3
+
+
 def test_leader__its_session_is_cut__waits_and_never_fires_beside_the_other(
     beats: Callable[[], AdvisoryLockScheduler], redis: Redis
 ) -> None:

@@ -1,0 +1,107 @@
+"""Walks every address x role x method and compares the answers with the matrix (RBAC-3). An unlisted address fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from circuit import services
+from opsportal.accounts.actors import Actor
+
+ROLES = ("nobody", "viewer", "operator", "admin")
+EVERYBODY = frozenset(ROLES)
+STAFF = frozenset({"viewer", "operator", "admin"})
+OPERATORS = frozenset({"operator", "admin"})
+NONE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may read (GET) and who may write (POST) at an address; `read`/`write` None: that method does not exist."""
+
+    read: frozenset[str] | None
+    write: frozenset[str] | None = None
+
+
+MATRIX: dict[str, Rule] = {
+    "": Rule(read=EVERYBODY, write=EVERYBODY),  # leads to the overview
+    "livez": Rule(read=EVERYBODY),
+    "readyz": Rule(read=EVERYBODY),
+    "health": Rule(read=EVERYBODY),
+    "metrics": Rule(read=EVERYBODY),
+    "admin/": Rule(read=STAFF, write=STAFF),
+    "admin/login/": Rule(read=EVERYBODY, write=EVERYBODY),
+    "admin/logout/": Rule(read=None, write=EVERYBODY),
+    "admin/password_change/": Rule(read=STAFF, write=STAFF),
+    "admin/password_change/done/": Rule(read=STAFF, write=STAFF),
+    "admin/autocomplete/": Rule(read=NONE, write=STAFF),  # 405 for all
+    "admin/jsi18n/": Rule(read=STAFF, write=STAFF),
+    "admin/r/<path:content_type_id>/<path:object_id>/": Rule(read=STAFF, write=STAFF),
+    "admin/overview/fragment/": Rule(read=STAFF, write=STAFF),
+    "admin/circuit/": Rule(read=STAFF),
+    "admin/circuit/fragment/": Rule(read=STAFF),
+    "admin/circuit/history/fragment/": Rule(read=STAFF),
+    "admin/circuit/history.csv": Rule(read=STAFF),
+    "admin/circuit/trip/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/circuit/reset/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/circuit/restore/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/(?P<url>.*)$": Rule(read=STAFF, write=STAFF),  # the admin's own 404
+    "api/v1/circuit": Rule(read=STAFF),
+    "api/v1/circuit/trip": Rule(read=None, write=OPERATORS),
+    "api/v1/circuit/reset": Rule(read=None, write=OPERATORS),
+    "api/schema/": Rule(read=STAFF),
+}
+EXAMPLES = {"<path:content_type_id>": "1", "<path:object_id>": "1", "(?P<url>.*)$": "no-such-page/"}
+
+
+def addresses(resolver: Any = None, prefix: str = "") -> Iterator[str]:
+    for pattern in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern, route)
+        elif isinstance(pattern, URLPattern):
+            yield route
+
+
+def example(route: str) -> str:
+    for name, value in EXAMPLES.items():
+        route = route.replace(name, value)
+    return "/" + route
+
+
+def test_every_address__is_in_the_matrix() -> None:
+    """RBAC-3: a new page cannot be forgotten, nor an old one linger."""
+    assert set(addresses()) == set(MATRIX)
+
+
+def allowed(answer: Any) -> bool:
+    """Whether the person got through: to the page, or to a refusal that is not about who they are."""
+    if answer.status_code in (401, 403):
+        return False
+    to_sign_in = answer.status_code == 302 and answer["Location"].startswith("/admin/login/")
+    return not to_sign_in
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("route", sorted(MATRIX))
+def test_address__role__is_as_the_matrix_says(users: Any, route: str, role: str) -> None:
+    """RBAC-1, RBAC-3: section 10 of the requirements, for what exists."""
+    services.init_breaker(by=Actor.system("desk"))
+    assert settings.FEATURES["circuit"]
+    rule = MATRIX[route]
+    for method, who in (("get", rule.read), ("post", rule.write)):
+        client = Client()
+        if role != "nobody":
+            client.force_login(getattr(users, role), backend="opsportal.accounts.backends.CachedUserBackend")
+        answer = getattr(client, method)(example(route))
+        assert answer.status_code < 500, (method, answer.status_code)
+        if who is None:
+            assert answer.status_code in (302, 401, 403, 405), (method, answer.status_code)
+        else:
+            assert allowed(answer) == (role in who), (method, answer.status_code)
