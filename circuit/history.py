@@ -111,7 +111,7 @@ def _rows(page: Page[Transition]) -> Iterator[Row]:
             to_state=item.to_state,
             actor_label=item.actor_label,
             reason=item.reason,
-            category_label=str(Category(item.category).label),
+            category_label=str(Category(item.category).label) if item.kind == Kind.TRIP else "",
             source_label=str(Source(item.source).label),
             halted_for=item.halted_for,
             halted_text="still halted" if ongoing else item.halted_text,

@@ -123,7 +123,7 @@ def trip(request: HttpRequest) -> HttpResponse:
     text = "The breaker is tripped: trading is halted."
     if not done.recorded:
         text += " PostgreSQL does not answer; the audit record is kept and written when it is back."
-    messages.success(request, text)
+    messages.warning(request, text)  # trading has stopped: not a thing to show in green
     return redirect("admin:circuit")
 
 

@@ -46,7 +46,7 @@ def _halted(breaker: Status | None) -> list[Item]:
         return []
     text = breaker.last_trip_reason if breaker.state == "TRIPPED" else breaker.problem or breaker.label
     return [
-        Item("bad", f"Trading: {breaker.state} · {breaker.label}", text, reverse("admin:circuit"), "Open the breaker")
+        Item("bad", f"Trading: {breaker.state} · {breaker.label}", text, reverse("admin:circuit"), "Go to the breaker")
     ]
 
 
@@ -62,7 +62,7 @@ def _wrong(breaker: Status | None) -> list[Item]:
         )
     if breaker:
         link = reverse("admin:circuit")
-        items += [Item("warn", "Circuit breaker", notice, link, "Open the breaker") for notice in breaker.notices]
+        items += [Item("warn", "Circuit breaker", notice, link, "Go to the breaker") for notice in breaker.notices]
     return items
 
 

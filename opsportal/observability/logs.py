@@ -22,12 +22,16 @@ _QUIET_LOGGERS = (
     "amqp",
     "celery.app.trace",
     "celery.beat",
+    "celery.bootsteps",
     "celery.redirected",
+    "celery.utils.functional",
     "celery.worker.strategy",
-    "django_celery_beat",
+    "django.db.backends",
+    "django_celery_beat.schedulers",
     "factory",
     "faker",
     "kombu",
+    "redis",
 )
 
 

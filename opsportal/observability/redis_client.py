@@ -10,6 +10,7 @@ import threading
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 TIMEOUT_SECONDS = 0.5
@@ -46,5 +47,7 @@ def _build(url: str) -> redis.Redis:
         socket_connect_timeout=TIMEOUT_SECONDS,
         # A dropped connection is made anew once; a time-out is not repeated: the caller has waited enough.
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        # Notices of Redis Enterprise: a round trip at each connect, and they may stretch the time-outs above.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return client

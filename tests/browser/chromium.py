@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
@@ -23,7 +24,7 @@ ADVICE = "No Chromium found. Run `make test`, which installs one, or `playwright
 def start_chromium(playwright: Playwright) -> Browser:
     """A headless Chromium: the one on PATH, else Playwright's own. Raises RuntimeError with what to run."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if path is None and not os.path.exists(playwright.chromium.executable_path):
+    if path is None and not Path(playwright.chromium.executable_path).exists():
         raise RuntimeError(ADVICE)
     flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     return playwright.chromium.launch(executable_path=path, headless=True, args=flags)

@@ -49,9 +49,7 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
         self.page.on(
             "console",
-            lambda message: (
-                self.complaints.append(message.text) if "Content Security Policy" in message.text else None
-            ),
+            lambda message: self.complaints.append(message.text) if "Content Security Policy" in message.text else None,
         )
 
     def close(self) -> None:

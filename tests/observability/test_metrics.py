@@ -67,7 +67,9 @@ def test_metrics__scrape_collector__is_asked_once_a_scrape(client: Client, count
     assert first.status_code == 200
     assert first["Content-Type"].startswith("text/plain")
     assert counting.asked == 1
-    assert values(first.content.decode())["test_queue_depth"] == 1
+    got = values(first.content.decode())
+    assert got["test_queue_depth"] == 1
+    assert any(name.startswith("django_http_requests_total_by_method") for name in got)
     assert values(client.get("/metrics").content.decode())["test_queue_depth"] == 2
 
 
