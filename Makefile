@@ -50,23 +50,28 @@ clean: ## throw the running data away: databases, demo passwords, secrets (.run)
 distclean: clean ## clean, and the virtual environment and caches too
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# The stamp holds what the environment was built from; it is written last, so that a set-up cut short
-# is done again from the start. The path is part of it: a moved environment's programs do not start.
+# The stamp holds what the environment was built from. It goes first and is written last, so that a set-up
+# cut short starts from nothing. The path is part of it: a moved environment's programs do not start.
+# With an older stamp the environment is brought up to date in place: something may be running from it.
 setup: ## virtual environment with the hash-pinned packages (done by the others when needed)
-	@want="$(CURDIR) $$(cat requirements/dev.txt | cksum)"; \
-	if [ "$$(cat $(READY) 2>/dev/null)" = "$$want" ] && $(PY) -c '' 2>/dev/null; then exit 0; fi; \
-	for python in "$$PYTHON" python3.13 python3.12 python3.11 python3 ''; do \
-		[ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
-	done; \
-	if [ -z "$$python" ]; then echo "make: no Python 3.11 or newer on PATH; install one, or name it: PYTHON=/path/to/python3 make" >&2; exit 1; fi; \
-	echo "setting up $(VENV) with $$("$$python" --version)"; \
-	rm -rf $(VENV); uv=$$(command -v uv || true); \
-	if [ -n "$$uv" ]; then "$$uv" venv --quiet --python "$$python" $(VENV); \
-	else \
-		"$$python" -m venv $(VENV) || { echo "make: $$python cannot make virtual environments; on Debian and Ubuntu install python3-venv" >&2; rm -rf $(VENV); exit 1; }; \
-		awk '/^uv==/ {on=1} on {print} on && !/\\$$/ {exit}' requirements/dev.txt > $(VENV)/uv.txt; \
-		$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt && uv=$(VENV)/bin/uv; \
-	fi; \
+	@want="$(CURDIR) $$(cat requirements/dev.txt | cksum)"; have="$$(cat $(READY) 2>/dev/null)"; \
+	$(PY) -c '' 2>/dev/null || have=; \
+	if [ "$$have" = "$$want" ]; then exit 0; fi; \
+	uv=$$(command -v uv || true); rm -f $(READY); \
+	case "$$have" in \
+	"$(CURDIR) "*) echo "bringing $(VENV) up to date"; [ -n "$$uv" ] || uv=$(VENV)/bin/uv ;; \
+	*)	for python in "$$PYTHON" python3.13 python3.12 python3.11 python3 ''; do \
+			[ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+		done; \
+		if [ -z "$$python" ]; then echo "make: no Python 3.11 or newer on PATH; install one, or name it: PYTHON=/path/to/python3 make" >&2; exit 1; fi; \
+		echo "setting up $(VENV) with $$("$$python" --version)"; rm -rf $(VENV); \
+		if [ -n "$$uv" ]; then "$$uv" venv --quiet --python "$$python" $(VENV); \
+		else \
+			"$$python" -m venv $(VENV) || { echo "make: $$python cannot make virtual environments; on Debian and Ubuntu install python3-venv" >&2; rm -rf $(VENV); exit 1; }; \
+			awk '/^uv==/ {on=1} on {print} on && !/\\$$/ {exit}' requirements/dev.txt > $(VENV)/uv.txt; \
+			$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt && uv=$(VENV)/bin/uv; \
+		fi ;; \
+	esac; \
 	{ [ -n "$$uv" ] && "$$uv" pip sync --quiet --require-hashes --python $(PY) requirements/dev.txt; } || \
 		{ $(PY) -m ensurepip >/dev/null && $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt; } || \
 		{ echo "make: the packages of requirements/dev.txt could not be installed; the lines above say why" >&2; exit 1; }; \

@@ -14,15 +14,14 @@ from circuit import services, wire
 from circuit.errors import InvalidInput, Refused, TooSoon, WrongState
 from circuit.models import Category, Source
 from circuit.selectors import read_breaker
-from opsportal.accounts.actors import Actor
-from opsportal.accounts.api import problem
+from opsportal.accounts.api import caller, problem
 
 
 class BreakerSerializer(serializers.Serializer[Any]):
     """The breaker as services read it. Anything but `OPEN` means: do not trade."""
 
     state = serializers.ChoiceField(choices=["OPEN", "TRIPPED", "QUIET_PERIOD", "UNKNOWN"])
-    label = serializers.CharField(help_text="The state in plain words.")
+    label = serializers.CharField(help_text="The state in plain words.")  # type: ignore[assignment]
     last_trip_reason = serializers.CharField(allow_blank=True)
     last_trip_at = serializers.DateTimeField(allow_null=True)
     read_at = serializers.DateTimeField(help_text="When the values were read from Redis.")
@@ -75,7 +74,7 @@ class BreakerView(APIView):
     @extend_schema(responses={200: BreakerSerializer, **READ_PROBLEMS}, tags=["circuit"])
     def get(self, request: Request) -> Response:
         """The breaker's state, and how fresh it is."""
-        Actor.of(request.user).require("circuit.view_breaker")
+        caller(request).require("circuit.view_breaker")
         return Response(_body(), headers={"Cache-Control": "no-store"})
 
 
@@ -85,7 +84,7 @@ class TripView(APIView):
     @extend_schema(request=TripSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
     def post(self, request: Request) -> Response:
         """Halt trading."""
-        actor = Actor.of(request.user)
+        actor = caller(request)
         actor.require("circuit.trip_breaker")
         body = TripSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -102,7 +101,7 @@ class ResetView(APIView):
     @extend_schema(request=ResetSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
     def post(self, request: Request) -> Response:
         """Allow trading again."""
-        actor = Actor.of(request.user)
+        actor = caller(request)
         actor.require("circuit.reset_breaker")
         body = ResetSerializer(data=request.data)
         body.is_valid(raise_exception=True)

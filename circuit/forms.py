@@ -6,8 +6,9 @@ from typing import Any
 
 from django import forms
 
+from circuit.changes import REASON_MAX
 from circuit.models import Category, Kind, Source
-from circuit.services import REASON_MAX, RESET_REASON_MIN
+from circuit.services import RESET_REASON_MIN
 
 _MANUAL_CATEGORIES = [choice for choice in Category.choices if choice[0] != Category.EXTERNAL]
 

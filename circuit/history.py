@@ -137,5 +137,5 @@ def csv_rows(rows: QuerySet[Transition]) -> Iterator[list[Any]]:
 
 
 def harmless(text: str) -> str:
-    """The text so that a spreadsheet will not run it: a leading =, +, -, @, tab or return gets an apostrophe before it."""
+    """The text so that no spreadsheet runs it: before a leading =, +, -, @, tab or return comes an apostrophe."""
     return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -101,7 +101,6 @@ def _take() -> Reading:
         metrics.STATUS_CHECKS.labels("unreachable").inc()
         return _last_known(now)
     metrics.STATUS_CHECKS.labels("ok").inc()
-    metrics.LAST_READ.set(now.timestamp())
     _shared.failed_since = None
     return Reading(raw=raw, decoded=wire.decode(raw), read_at=now)
 
@@ -195,8 +194,8 @@ def breaker_status(reading: Reading, *, may_trip: bool, may_reset: bool, role: s
     notices = []
     if decoded.dialect and decoded.dialect != settings.CIRCUIT_DIALECT:
         notices.append(
-            f"The platform writes the {decoded.dialect} form, the portal is set to write the {settings.CIRCUIT_DIALECT} "
-            f"form (CIRCUIT_DIALECT). A trip or reset here may not be understood there."
+            f"The platform writes the {decoded.dialect} form, the portal is set to write the "
+            f"{settings.CIRCUIT_DIALECT} form (CIRCUIT_DIALECT). A trip or reset here may not be understood there."
         )
     if decoded.at_raw:
         notices.append(f"The time of the last trip cannot be read: “{decoded.at_raw[:40]}”.")

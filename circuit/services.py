@@ -10,31 +10,28 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import Error, connection, transaction
-from django.utils import timezone
 
-from circuit import metrics, store, wire
+from circuit import metrics, spool, store, wire
+from circuit.changes import REASON_MAX, change_of, note_of, record_of
 from circuit.errors import CannotReach, InvalidInput, Refused, StaleForm, TooSoon, WrongState
-from circuit.models import Category, Kind, Source, State, Transition
+from circuit.models import Category, Kind, Source, State
 from circuit.records import Record, archive
-from circuit.wire import Decoded, Note, Snapshot
+from circuit.selectors import last_recorded
+from circuit.wire import Decoded, Snapshot
 from opsportal.accounts.actors import Actor
 from opsportal.audit import recorder
-from opsportal.observability.context import current
 from opsportal.observability.sanitise import mask_text
 
 log = logging.getLogger(__name__)
 
-REASON_MAX = 1000
 RESET_REASON_MIN = 20
 COOLDOWN_SECONDS = 60
 #: How often a lost race is run again before giving up; every round somebody else has won.
 _ROUNDS = 10
-#: A spool entry younger than this is still in the hands of the request that wrote it.
-_IN_FLIGHT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ def trip_breaker(
     text = clean_reason(reason)
     if category not in Category.values:
         raise InvalidInput("category", f"The category must be one of {', '.join(Category.values)}.")
-    record = _record(Kind.TRIP, State.TRIPPED, text, by=by, source=source, category=Category(category), now=now)
+    record = record_of(Kind.TRIP, State.TRIPPED, text, by=by, source=source, category=Category(category), now=now)
     for _ in range(_ROUNDS):
-        seen = _read("The breaker could not be tripped from here. Halt trading on the platform itself.")
+        seen = read_or_refuse("The breaker could not be tripped from here. Halt trading on the platform itself.")
         decoded = wire.decode(seen)
         if decoded.note and decoded.note.id == str(record.id):
             break  # the answer to our own write was lost on the way
@@ -88,7 +85,7 @@ def trip_breaker(
             _note_failure("circuit_trip", by, text, source, "already tripped")
             raise _already_tripped(decoded)
         try:
-            store.write(seen, _change(record.left(decoded.state), seen, decoded))
+            store.write(seen, change_of(record.left(decoded.state), seen, decoded))
         except store.BreakerChanged:
             continue
         except store.BreakerUnreachable as error:
@@ -101,7 +98,7 @@ def trip_breaker(
         raise CannotReach("The breaker is being changed too often to be tripped from here. Try again now.")
     metrics.TRIPS.labels(record.category.value).inc()
     log.warning("circuit_tripped", extra={"category": record.category.value, "action": "circuit_trip"})
-    return Done(record.id, State.TRIPPED, recorded=_settle())
+    return Done(record.id, State.TRIPPED, recorded=spool.settle())
 
 
 def reset_breaker(
@@ -120,14 +117,14 @@ def reset_breaker(
     """
     by.require("circuit.reset_breaker")
     text = _step_up(reason, acknowledged)
-    seen = _read("The breaker could not be reset from here.")
+    seen = read_or_refuse("The breaker could not be reset from here.")
     decoded = wire.decode(seen)
     try:
         if decoded.state != State.TRIPPED:
             raise _not_tripped(decoded)
         _require_version(seen, expected_version)
-        record = _record(Kind.RESET, State.OPEN, text, by=by, source=source, now=now).left(decoded.state)
-        change = replace(_change(record, seen, decoded), cooldown_seconds=COOLDOWN_SECONDS)
+        record = record_of(Kind.RESET, State.OPEN, text, by=by, source=source, now=now).left(decoded.state)
+        change = replace(change_of(record, seen, decoded), cooldown_seconds=COOLDOWN_SECONDS)
         _record_then_write(record, seen, change)
     except Refused as refusal:
         _note_failure("circuit_reset", by, text, source, refusal.sentence)
@@ -144,11 +141,11 @@ def init_breaker(*, by: Actor, reason: str = "First start", now: datetime | None
     """
     by.require("circuit.reset_breaker")
     text = clean_reason(reason)
-    seen = _read("The breaker could not be initialised.")
+    seen = read_or_refuse("The breaker could not be initialised.")
     if seen.state is not None:
         raise WrongState(f"The breaker already has a state: {wire.decode(seen).state}. Nothing was changed.")
-    record = _record(Kind.INIT, State.OPEN, text, by=by, source=Source.CLI, now=now).left(State.UNKNOWN)
-    _record_then_write(record, seen, _change(record, seen, wire.decode(seen)))
+    record = record_of(Kind.INIT, State.OPEN, text, by=by, source=Source.CLI, now=now).left(State.UNKNOWN)
+    _record_then_write(record, seen, change_of(record, seen, wire.decode(seen)))
     log.warning("circuit_initialised", extra={"action": "circuit_init"})
     return Done(record.id, State.OPEN, recorded=True)
 
@@ -166,11 +163,9 @@ def restore_breaker(
 
     Raises `PermissionRefused`, `InvalidInput`, `WrongState`, `StaleForm` and `CannotReach`.
     """
-    from circuit.selectors import last_recorded
-
     by.require("circuit.reset_breaker")
     text = _step_up(reason, acknowledged)
-    seen = _read("The state could not be restored.")
+    seen = read_or_refuse("The state could not be restored.")
     if seen.state is not None:
         raise WrongState(f"The breaker has a state again: {wire.decode(seen).state}. Nothing was changed.")
     _require_version(seen, expected_version)
@@ -181,8 +176,8 @@ def restore_breaker(
     if recorded is None:
         raise WrongState("No state was ever recorded, so there is none to restore. Use `manage.py circuit init`.")
     target = State(recorded.to_state)
-    record = _record(Kind.RESTORE, target, text, by=by, source=source, now=now).left(State.UNKNOWN)
-    change = _change(record, seen, wire.decode(seen))
+    record = record_of(Kind.RESTORE, target, text, by=by, source=source, now=now).left(State.UNKNOWN)
+    change = change_of(record, seen, wire.decode(seen))
     if target == State.TRIPPED:
         # The trip itself lies in the past: show its reason and time, not those of the restoration.
         change = replace(
@@ -193,106 +188,17 @@ def restore_breaker(
                 settings.CIRCUIT_DIALECT, seen, target, reason=recorded.reason, by=by.label, now=recorded.at
             ),
         )
-        change = replace(change, note=_note(record, change, wire.decode(seen), trip_by=recorded.actor_label).dump())
+        change = replace(change, note=note_of(record, change, wire.decode(seen), trip_by=recorded.actor_label).dump())
     _record_then_write(record, seen, change)
     log.warning("circuit_restored", extra={"action": "circuit_restore"})
     return Done(record.id, target, recorded=True)
-
-
-def notice_external_change(now: datetime | None = None) -> Done | None:
-    """Record what somebody else did to the breaker directly in Redis (CB-9). None when nobody did.
-
-    Meant to run every second. Raises `CannotReach` and, only where Redis alone cannot tell what was there before,
-    `django.db.Error`.
-    """
-    from circuit.selectors import newest_transition
-
-    seen = _read("External changes of the breaker go unnoticed until it is back.")
-    decoded = wire.decode(seen)
-    if decoded.note:
-        return None
-    before = Note.parse(seen.note)
-    if before:
-        from_state = before.to_state
-        previous_at = wire.decode(Snapshot(before.state, None, before.at, None)).at
-    else:
-        newest = newest_transition()
-        if newest is None and seen.state is None:
-            return None  # nobody has initialised it yet
-        from_state = State(newest.to_state) if newest else State.UNKNOWN
-        previous_at = decoded.at  # without a note only the state itself can be compared
-    record = _external_record(decoded, from_state, now or timezone.now())
-    change = store.Change(note="", spool=record.dump())
-    same = from_state == decoded.state and (decoded.state != State.TRIPPED or decoded.at == previous_at)
-    if same:
-        change = replace(change, spool=None)  # only details of the platform's own have changed
-    change = replace(
-        change, note=_note(record, replace(change, state=seen.state, at=seen.at), decoded, before=before).dump()
-    )
-    try:
-        store.write(seen, change)
-    except store.BreakerChanged:
-        return None  # somebody was faster; the next round sees what there is then
-    except store.BreakerUnreachable as error:
-        raise CannotReach("Redis stopped answering.") from error
-    if same:
-        return None
-    if record.kind == Kind.TRIP:
-        metrics.TRIPS.labels(Category.EXTERNAL.value).inc()
-    elif record.kind == Kind.RESET:
-        metrics.RESETS.inc()
-    log.warning("circuit_changed_externally", extra={"from_state": from_state.value, "to_state": decoded.state.value})
-    return Done(record.id, decoded.state, recorded=_settle())
-
-
-def drain_spool(*, now: datetime | None = None) -> int:
-    """Write what waits in the spool into PostgreSQL, oldest first; returns how many records were written.
-
-    Entries younger than a few seconds are left to the request that wrote them. One that cannot be understood is set
-    aside and logged, the others go on. Raises `CannotReach`, and `django.db.Error` while PostgreSQL is away.
-    """
-    until = int(((now or timezone.now()) - _IN_FLIGHT).timestamp() * 1000)
-    try:
-        return _drain(str(until))
-    except store.BreakerUnreachable as error:
-        raise CannotReach("Redis does not answer; the spool is inside it and waits.") from error
-
-
-def _drain(until: str) -> int:
-    written = 0
-    while entries := store.spooled(until=until):
-        for entry_id, text in entries:
-            try:
-                record = Record.parse(text)
-            except ValueError:
-                log.error("circuit_spool_entry_unreadable", extra={"entry": entry_id})
-                metrics.SPOOL_REFUSED.inc()
-                store.set_aside(entry_id, text)
-                continue
-            with transaction.atomic():
-                written += archive(record)
-            store.forget_spooled(entry_id)
-    return written
-
-
-def _settle() -> bool:
-    """Write everything spooled so far, in order. False while that is impossible; a task goes on trying."""
-    try:
-        _drain("+")
-    except Error as error:
-        log.error("circuit_record_spooled", extra={"cause": type(error).__name__})
-        return False
-    except store.BreakerUnreachable:
-        log.error("circuit_record_spooled", extra={"cause": "redis"})
-        return False
-    return True
 
 
 def _record_then_write(record: Record, seen: Snapshot, change: store.Change) -> None:
     """PostgreSQL first, then Redis, then the commit; a commit that fails trips the breaker again."""
     spool_id = None
     try:
-        _drain("+")  # what was spooled while PostgreSQL was away comes first
+        spool.drain("+")  # what was spooled while PostgreSQL was away comes first
         with transaction.atomic():
             archive(record)
             with connection.cursor() as cursor:
@@ -348,107 +254,8 @@ def _require_version(seen: Snapshot, expected: str) -> None:
         )
 
 
-def _record(
-    kind: Kind,
-    to_state: State,
-    reason: str,
-    *,
-    by: Actor,
-    source: Source,
-    category: Category = Category.MANUAL,
-    now: datetime | None,
-) -> Record:
-    context = current()
-    return Record(
-        id=uuid.uuid4(),
-        kind=kind,
-        from_state=State.UNKNOWN,
-        to_state=to_state,
-        reason=reason,
-        category=category,
-        source=source,
-        actor_id=by.user.pk if by.user else None,
-        actor_label=by.label,
-        at=now or timezone.now(),
-        ip=context.ip,
-        request_id=context.request_id,
-    )
-
-
-def _external_record(decoded: Decoded, from_state: State, now: datetime) -> Record:
-    kind = {
-        State.TRIPPED: Kind.TRIP,
-        State.OPEN: Kind.RESET,
-        State.QUIET_PERIOD: Kind.QUIET,
-        State.UNKNOWN: Kind.LOST,
-    }[decoded.state]
-    at, reason = now, ""
-    if kind == Kind.TRIP:
-        reason = mask_text(decoded.reason)[:REASON_MAX]
-        if decoded.at and timedelta(0) <= now - decoded.at < timedelta(minutes=10):
-            at = decoded.at  # the platform's own time, where it is believable
-    return Record(
-        id=uuid.uuid4(),
-        kind=kind,
-        from_state=from_state,
-        to_state=decoded.state,
-        reason=reason or decoded.problem,
-        category=Category.EXTERNAL,
-        source=Source.EXTERNAL,
-        actor_id=None,
-        actor_label="external writer",
-        at=at,
-        ip=None,
-        request_id=None,
-    )
-
-
-def _change(record: Record, seen: Snapshot, decoded: Decoded) -> store.Change:
-    """The new texts for a change made by the portal."""
-    trip = record.to_state == State.TRIPPED
-    change = store.Change(
-        note="",
-        spool=record.dump(),
-        state=wire.encode_state(
-            settings.CIRCUIT_DIALECT,
-            seen,
-            record.to_state,
-            reason=record.reason,
-            by=record.actor_label,
-            now=record.at,
-        ),
-        reason=record.reason if trip else None,
-        at=wire.instant_text(record.at) if trip else None,
-    )
-    if trip and settings.CIRCUIT_DIALECT == "json":
-        member = wire.history_member(
-            transition_id=str(record.id), reason=record.reason, by=record.actor_label, now=record.at
-        )
-        change = replace(change, history=member, history_score=record.at.timestamp())
-    note = _note(record, replace(change, at=change.at or seen.at), decoded)
-    return replace(change, note=note.dump())
-
-
-def _note(
-    record: Record, change: store.Change, decoded: Decoded, *, before: Note | None = None, trip_by: str = ""
-) -> Note:
-    """What the portal will remember of this change."""
-    before = before or decoded.note
-    trip = record.kind == Kind.TRIP
-    return Note(
-        id=str(record.id),
-        state=change.state,
-        at=change.at,
-        to_state=record.to_state,
-        by=record.actor_label,
-        source=record.source.value,
-        since=wire.instant_text(record.at),
-        trip_by=record.actor_label if trip else trip_by or (before.trip_by if before else ""),
-        trip_source=record.source.value if trip else before.trip_source if before else "",
-    )
-
-
-def _read(consequence: str) -> Snapshot:
+def read_or_refuse(consequence: str) -> Snapshot:
+    """The breaker's raw texts. Raises `CannotReach` with what that means."""
     try:
         return store.read()
     except store.BreakerUnreachable as error:
@@ -501,25 +308,3 @@ def _note_failure(event: str, by: Actor, reason: str, source: Source, why: str) 
         )
     except Error:
         log.warning("refused_attempt_not_audited", extra={"action": event})
-
-
-def spool_length() -> int:
-    """How many records wait for PostgreSQL. Raises `CannotReach`."""
-    try:
-        return len(store.spooled(count=10_000))
-    except store.BreakerUnreachable as error:
-        raise CannotReach("Redis does not answer.") from error
-
-
-__all__ = [
-    "Done",
-    "Transition",
-    "clean_reason",
-    "drain_spool",
-    "init_breaker",
-    "notice_external_change",
-    "reset_breaker",
-    "restore_breaker",
-    "spool_length",
-    "trip_breaker",
-]

@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 from django.db import Error
 
-from circuit import services
+from circuit import spool, watching
 from circuit.errors import CannotReach
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def watch() -> None:
     """Notice what others did to the breaker (CB-9); every second."""
     try:
-        services.notice_external_change()
+        watching.notice_external_change()
     except (CannotReach, Error) as error:
         log.warning("circuit_watch_blind", extra={"cause": type(error).__name__})
 
@@ -26,6 +26,6 @@ def watch() -> None:
 def drain() -> None:
     """Write what waits in the spool into PostgreSQL (CB-8)."""
     try:
-        services.drain_spool()
+        spool.drain_spool()
     except (CannotReach, Error) as error:
         log.warning("circuit_spool_waits", extra={"cause": type(error).__name__})

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from circuit.models import State
+from opsportal.observability.sanitise import mask_text
 
 Dialect = Literal["canonical", "json"]
 
@@ -22,6 +23,8 @@ SPOOL_KEY = "opsportal:circuit:spool"
 SPOOL_REFUSED_KEY = "opsportal:circuit:spool:refused"
 COOLDOWN_KEY = "opsportal:circuit:reset_cooldown"
 
+#: A longer reason of another writer is cut; the portal's own are never this long.
+REASON_SHOWN = 1000
 #: Platform builds cap the history at this many entries.
 HISTORY_LENGTH = 1000
 
@@ -101,7 +104,7 @@ def decode(raw: Snapshot) -> Decoded:
     return Decoded(
         state=state,
         dialect=dialect,
-        reason=reason,
+        reason=mask_text(reason)[:REASON_SHOWN],  # somebody else may have written it
         at=at,
         at_raw="" if at else at_raw,
         note=note,
@@ -136,7 +139,7 @@ def instant_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-def encode_state(dialect: Dialect, raw: Snapshot, to_state: State, *, reason: str, by: str, now: datetime) -> str:
+def encode_state(dialect: str, raw: Snapshot, to_state: State, *, reason: str, by: str, now: datetime) -> str:
     """The new text of STATE_KEY. In the JSON dialect every field that the platform keeps there survives."""
     if dialect == "canonical":
         return to_state.value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.urls import reverse
 
 from circuit.selectors import Status
-from opsportal.observability.probes import probe_postgresql, probe_redis
+from opsportal.observability.health import check_components
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,9 @@ def _halted(breaker: Status | None) -> list[Item]:
 
 
 def _wrong(breaker: Status | None) -> list[Item]:
-    items = []
-    if not probe_redis().ok:
-        items.append(Item("bad", "Redis does not answer", "The breaker can be neither read nor changed from here."))
-    if not probe_postgresql().ok:
-        items.append(
-            Item(
-                "bad", "PostgreSQL does not answer", "A trip still works; resets and the history wait until it is back."
-            )
-        )
+    items = [
+        Item("bad", f"{part.title} does not answer", part.consequence) for part in check_components() if not part.ok
+    ]
     if breaker:
         link = reverse("admin:circuit")
         items += [Item("warn", "Circuit breaker", notice, link, "Go to the breaker") for notice in breaker.notices]

@@ -51,7 +51,7 @@ class PortalSite(AdminSite):
     enable_nav_sidebar = False
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Only the portal's own admin classes: those that packages bring change rows past our services and audit log."""
+        """Only the portal's own admin classes: those of packages change rows past our services and audit log."""
         if admin_class is not None and admin_class.__module__.split(".")[0] in OWN_PACKAGES:
             super().register(model_or_iterable, admin_class, **options)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import factory
+import factory.declarations
+import factory.django
 from django.contrib.auth.models import Group
 
 from opsportal.accounts.models import User
@@ -17,14 +18,14 @@ class UserFactory(factory.django.DjangoModelFactory[User]):
         model = User
         skip_postgeneration_save = True
 
-    username = factory.Sequence(lambda n: f"person{n}")
+    username = factory.declarations.Sequence(lambda n: f"person{n}")
     is_staff = True
 
     @classmethod
     def _create(cls, model_class: type[User], *args: Any, **kwargs: Any) -> User:
         role = kwargs.pop("role", None)
         password = kwargs.pop("password", "correct horse battery staple")
-        user = model_class.objects.create_user(*args, password=password, **kwargs)
+        user = model_class.objects.create_user(password=password, **kwargs)
         if role:
             user.groups.add(Group.objects.get(name=role))
         return user

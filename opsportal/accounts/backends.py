@@ -1,7 +1,7 @@
 """Sign-in by password, and the signed-in user from the cache.
 
-Every request needs the user and their permissions, and a dashboard asks once a second. Both are kept in Redis beside two
-counters, one for the user and one for all roles. Whoever changes a user or a role raises the counter, in the same
+Every request needs the user and their permissions, and a dashboard asks once a second. Both are kept in Redis beside
+two counters, one for the user and one for all roles. Whoever changes a user or a role raises the counter, in the same
 transaction and again after it, so an entry made from rows read before the change is never believed.
 """
 
@@ -91,7 +91,7 @@ def _rebuild(entry: dict[str, Any]) -> User:
     user.remembered_auth_hash = entry["auth_hash"]
     user.remembered_password_use = entry["usable_password"]
     user.remembered_roles = tuple(entry["roles"])
-    user._perm_cache = set(entry["permissions"])  # where Django's own backend keeps what it has looked up
+    user._perm_cache = set(entry["permissions"])  # type: ignore[attr-defined]  # where Django's own backend keeps what it has looked up
     return user
 
 

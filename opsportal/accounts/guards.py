@@ -41,7 +41,7 @@ def sign_in_first(request: HttpRequest, *, expired: bool = False) -> HttpRespons
 def permission_required(
     permission: str,
 ) -> Callable[[View], View]:
-    """A view for signed-in staff who have the permission; others get the sign-in page or a 403 that says what is missing."""
+    """A view for signed-in staff with the permission; others get the sign-in page or a 403 saying what is missing."""
 
     def decorate(view: Any) -> Any:
         @wraps(view)
@@ -49,7 +49,7 @@ def permission_required(
             user = request.user
             if not (user.is_authenticated and user.is_active and user.is_staff):
                 return sign_in_first(request, expired=getattr(request, "session_expired", False))
-            Actor.of(cast(User, user)).require(permission)
+            Actor.of(user).require(permission)
             return cast(HttpResponseBase, view(request, *args, **kwargs))
 
         guarded.required_permission = permission  # type: ignore[attr-defined]

@@ -28,10 +28,10 @@ SEEN_EVERY_SECONDS = 60
 class SessionMiddleware(DjangoSessionMiddleware):
     """Django's, with one difference: an unsaved session never turns a finished action into an error page."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Save the session; with PostgreSQL down and nothing to fall back on, log it and answer all the same."""
         try:
-            return super().process_response(request, response)  # type: ignore[arg-type]
+            return super().process_response(request, response)
         except Error:
             log.error("session_not_saved")
             return response
@@ -123,7 +123,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
                 "type": "about:blank",
                 "title": "Database unavailable",
                 "status": 503,
-                "detail": "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again shortly.",
+                "detail": "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again soon.",
             },
             status=503,
             content_type="application/problem+json",

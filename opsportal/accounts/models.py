@@ -57,14 +57,14 @@ class User(AbstractUser):
 
 
 class UserSession(AbstractBaseSession):
-    """One signed-in browser: Django's session row with its owner, so that a person's sessions can be listed and ended."""
+    """One signed-in browser: Django's session row with its owner, so that sessions can be listed and ended."""
 
     user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sessions")
     ip = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=200, blank=True, default="")
     started_at = models.DateTimeField(null=True)
 
-    objects: ClassVar[BaseSessionManager] = BaseSessionManager()  # type: ignore[misc]
+    objects: ClassVar[BaseSessionManager[UserSession]] = BaseSessionManager()  # type: ignore[misc,assignment]
 
     class Meta(AbstractBaseSession.Meta):
         default_permissions = ()

@@ -1,4 +1,4 @@
-"""Who may do what: the one table (RBAC-2). Groups and their permissions are kept in step with it by `manage.py prepare`."""
+"""Who may do what: the one table (RBAC-2). `manage.py prepare` keeps groups and their permissions in step with it."""
 
 from __future__ import annotations
 

@@ -119,9 +119,9 @@ def expire_session(request: HttpRequest) -> None:
 
 
 def note_activity(request: HttpRequest) -> None:
-    """Write the user's last activity, at most once a minute a user; a lost Redis or database costs nothing but the note."""
+    """Write the user's last activity, at most once a minute; a lost Redis or database costs only the note."""
     user = request.user
-    if not cache.add(f"active:{user.pk}", 1, timeout=ACTIVE_EVERY_SECONDS):
+    if user.pk is None or not cache.add(f"active:{user.pk}", 1, timeout=ACTIVE_EVERY_SECONDS):
         return
     try:
         User.objects.filter(pk=user.pk).update(last_active_at=timezone.now(), last_active_ip=client_ip(request))
@@ -136,7 +136,8 @@ def audit_refusal(request: HttpRequest, refusal: PermissionRefused) -> None:
             "admin_page_access_denied",
             event_type="access",
             outcome="denied",
-            actor=request.user,
+            actor_id=request.user.pk,
+            actor_label=request.user.get_username(),
             resource_type="page",
             resource_id=request.path,
             details={"missing": refusal.missing, "method": request.method},

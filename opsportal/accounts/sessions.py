@@ -37,7 +37,7 @@ class SessionStore(DatabaseSessionStore):
     @property
     def cache_key(self) -> str:
         """Where the copy of this session lies."""
-        return _PREFIX + self._get_or_create_session_key()  # type: ignore[attr-defined]
+        return _PREFIX + str(self._get_or_create_session_key())  # type: ignore[attr-defined]
 
     def load(self) -> dict[str, Any]:
         """The session's values; empty when it is unknown, ended or expired.
@@ -49,7 +49,7 @@ class SessionStore(DatabaseSessionStore):
         if copy and now - copy["checked"] < RECHECK_SECONDS:
             return dict(copy["values"])
         try:
-            row = self._get_session_from_db()
+            row = self._get_session_from_db()  # type: ignore[attr-defined]
         except Error:
             if copy:
                 log.warning("session_served_from_cache_only")
@@ -68,7 +68,7 @@ class SessionStore(DatabaseSessionStore):
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         """The row, with its owner and where it was opened from."""
-        row = super().create_model_instance(data)
+        row: Any = super().create_model_instance(data)
         row.user_id = data.get("_auth_user_id")
         row.ip = data.get("ip")
         row.user_agent = data.get("user_agent", "")

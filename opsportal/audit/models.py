@@ -109,8 +109,8 @@ class Entry(AbstractLogEntry):
         fill_from_context(self)
         self.reason = mask_text(self.reason)
         self.object_repr = mask_text(self.object_repr)
-        self.additional_data = sanitise(self.additional_data)
-        self.changes = sanitise(self.changes)
+        for name in ("additional_data", "changes"):
+            setattr(self, name, sanitise(getattr(self, name)))
         self.actor_email = None  # the log names people by user name; an address would be PII
 
     @staticmethod

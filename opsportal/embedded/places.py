@@ -28,6 +28,8 @@ from opsportal.embedded.processes import Account
 # Between what distributions give to people (-60000, in practice far below 50000) and what systemd
 # hands out (60001-); within the 65536 ids that a rootless container maps.
 FIRST_GROUP, GROUPS = 52_000, 7_000
+AREA_PREFIX = "opsportal-"
+POINTER = "postgres"
 NOT_NEEDED = ("include", "pgxs", "pkgconfig", "__pycache__", "*.a", "pgbench", "ecpg")
 
 
@@ -49,8 +51,10 @@ def postgres_place(run_folder: Path, name: str = "postgres") -> PostgresPlace:
     if os.geteuid() != 0:
         return PostgresPlace(package / "pginstall" / "bin", run_folder / name, None)
     area = root_area(run_folder)
+    _follow_a_move(run_folder, area)
     account = Account(uid=_nobody().pw_uid, gid=_group_number(area))
     _own(area, account)
+    files.write_private(area / "run-folder", str(run_folder.resolve()))
     binaries = _copied_binaries(package, area, account)
     state = area / name
     state.mkdir(mode=0o700, exist_ok=True)
@@ -63,7 +67,7 @@ def root_area(run_folder: Path) -> Path:
     digest = hashlib.sha256(str(run_folder.resolve()).encode()).hexdigest()[:16]
     # /var/tmp is swept by age on many systems; only where there is no /var/cache (macOS).
     base = Path("/var/cache") if Path("/var/cache").is_dir() else Path("/var/tmp")  # noqa: S108
-    return base / f"opsportal-{digest}"
+    return base / f"{AREA_PREFIX}{digest}"
 
 
 def remove_root_area(run_folder: Path) -> None:
@@ -85,6 +89,18 @@ def _own(area: Path, account: Account) -> None:
     area.chmod(0o710)
 
 
+def _follow_a_move(run_folder: Path, area: Path) -> None:
+    """A checkout that was moved (not copied) takes its data along, although they lie under its old name."""
+    pointer = run_folder / POINTER
+    if area.exists() or not pointer.is_file():
+        return
+    old = Path(pointer.read_text(encoding="utf-8").strip()).parent
+    owner = old / "run-folder"
+    ours = old.parent == area.parent and old.name.startswith(AREA_PREFIX) and owner.is_file()
+    if ours and not Path(owner.read_text(encoding="utf-8")).exists():
+        old.rename(area)
+
+
 def _nobody() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("nobody")
@@ -96,6 +112,8 @@ def _nobody() -> pwd.struct_passwd:
 
 
 def _group_number(area: Path) -> int:
+    if area.is_dir() and FIRST_GROUP <= area.stat().st_gid < FIRST_GROUP + GROUPS:
+        return area.stat().st_gid
     return FIRST_GROUP + int(hashlib.sha256(str(area).encode()).hexdigest(), 16) % GROUPS
 
 
@@ -137,4 +155,4 @@ def write_pointer(run_folder: Path, place: PostgresPlace) -> None:
     """Leave word in the run folder of where the data is, when it is not there itself."""
     if place.account is not None:
         files.private_folder(run_folder)
-        files.write_private(run_folder / "postgres", f"{place.state}\n")
+        files.write_private(run_folder / POINTER, f"{place.state}\n")

@@ -25,7 +25,7 @@ def check_components() -> list[Component]:
             title="PostgreSQL",
             ok=database.ok,
             latency_ms=database.latency_ms,
-            consequence="Trading can be halted; it cannot be resumed, and no history is shown, until it answers.",
+            consequence="Trading can be halted, but not resumed, and no history is shown until it answers.",
         ),
         Component(
             name="redis",

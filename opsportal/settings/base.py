@@ -106,6 +106,10 @@ if len(AUDIT_CHAIN_KEY) < 32:
 AUDIT_CHECKPOINT_FILE = e.text("AUDIT_CHECKPOINT_FILE", "")
 
 
+# A stuck statement frees its request; a stuck client frees the lock of the audit chain. Milliseconds.
+STATEMENT_LIMITS = "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000"
+
+
 def _database(name: str) -> dict[str, Any]:
     e.text(name)
     config: dict[str, Any] = e.env.db_url(name)
@@ -118,7 +122,7 @@ def _database(name: str) -> dict[str, Any]:
         **config.get("OPTIONS", {}),
         "connect_timeout": 2,
         "application_name": "opsportal",
-        "options": chain_key_option(AUDIT_CHAIN_KEY),
+        "options": f"{chain_key_option(AUDIT_CHAIN_KEY)} {STATEMENT_LIMITS}",
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 3,
@@ -241,6 +245,8 @@ AUDITLOG_CID_GETTER = "opsportal.audit.recorder.current_request_id"
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # Redis may be away for hours; the worker waits
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -21,7 +21,7 @@ def refuse(message: str) -> NoReturn:
 
 def text(name: str, default: str | None = None) -> str:
     """The variable's text; without a default a missing or empty one ends the start."""
-    value = env.str(name, default="").strip()
+    value = str(env.str(name, default="")).strip()
     if value:
         return value
     if default is None:

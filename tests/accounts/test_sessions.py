@@ -205,6 +205,7 @@ def test_inactive_user_and_user_without_staff__cannot_come_in(users: Any) -> Non
 def test_next_page__of_another_host__is_ignored(users: Any) -> None:
     """AUTH-4: no open redirect."""
     answer = Client().post(
-        reverse("admin:login") + "?next=//evil.example/", {"username": users.viewer.username, "password": users.password}
+        reverse("admin:login") + "?next=//evil.example/",
+        {"username": users.viewer.username, "password": users.password},
     )
     assert answer["Location"].startswith("/admin/")

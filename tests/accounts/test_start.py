@@ -75,7 +75,7 @@ def test_dev_auth__in_development__starts(environment: str) -> None:
 )
 def test_wrong_or_missing_setting__one_line_that_names_it(name: str, value: str | None) -> None:
     """RUN-5."""
-    answer = start(**{name: value})
+    answer = start("import django; django.setup()", **{name: value})
     assert answer.returncode == 1
     lines = answer.stderr.strip().splitlines()
     assert len(lines) == 1 and name in lines[0], answer.stderr
@@ -140,7 +140,9 @@ def test_production__headers_and_cookies() -> None:
     assert "unsafe" not in policy and "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
     assert "http:" not in policy and "*" not in policy and "data:" not in policy
     csrf = next(line for line in text.splitlines() if line.startswith("Cookie: __Host-csrftoken="))
-    assert "HttpOnly" in csrf and "Secure" in csrf and "SameSite=Lax" in csrf and "Path=/" in csrf and "Domain" not in csrf
+    assert (
+        "HttpOnly" in csrf and "Secure" in csrf and "SameSite=Lax" in csrf and "Path=/" in csrf and "Domain" not in csrf
+    )
     assert "session cookie: __Host-sessionid True True Lax" in text
     assert "plain: 301 https://portal.example.com/admin/login/" in text
 

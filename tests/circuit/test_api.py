@@ -36,7 +36,12 @@ def test_status__has_the_promised_fields(users: Any) -> None:
     answer = signed_in(users.viewer).get("/api/v1/circuit")
     body = answer.json()
     assert set(body) == {"state", "label", "last_trip_reason", "last_trip_at", "read_at", "stale"}
-    assert (body["state"], body["label"], body["last_trip_reason"], body["stale"]) == ("TRIPPED", "halted", "limit", False)
+    assert (body["state"], body["label"], body["last_trip_reason"], body["stale"]) == (
+        "TRIPPED",
+        "halted",
+        "limit",
+        False,
+    )
     assert body["last_trip_at"].endswith("+00:00")
 
 
@@ -47,7 +52,9 @@ def test_trip_and_reset__operator(users: Any) -> None:
     assert (answer.status_code, answer.json()["state"]) == (200, "TRIPPED")
     answer = client.post("/api/v1/circuit/reset", {"reason": WHY, "acknowledged": True}, JSON)
     assert (answer.status_code, answer.json()["state"]) == (200, "OPEN")
-    assert set(Entry.objects.filter(event__in=["circuit_trip", "circuit_reset"]).values_list("source", flat=True)) == {"api"}
+    assert set(Entry.objects.filter(event__in=["circuit_trip", "circuit_reset"]).values_list("source", flat=True)) == {
+        "api"
+    }
 
 
 def refusal(answer: Any, status: int) -> dict[str, Any]:
@@ -66,10 +73,16 @@ def test_refusals__are_problem_documents(users: Any) -> None:
     client.post("/api/v1/circuit/trip", {"reason": "limit"}, JSON)
     body = refusal(client.post("/api/v1/circuit/trip", {"reason": "again"}, JSON), 409)
     assert body["by"] == users.operator.username and body["at"]
-    assert "reason" in refusal(client.post("/api/v1/circuit/reset", {"reason": "short", "acknowledged": True}, JSON), 422)["errors"]
+    assert (
+        "reason"
+        in refusal(client.post("/api/v1/circuit/reset", {"reason": "short", "acknowledged": True}, JSON), 422)["errors"]
+    )
     assert "acknowledged" in refusal(client.post("/api/v1/circuit/reset", {"reason": WHY}, JSON), 422)["errors"]
     assert "reason" in refusal(client.post("/api/v1/circuit/trip", {}, JSON), 422)["errors"]
-    assert "category" in refusal(client.post("/api/v1/circuit/trip", {"reason": "x", "category": "rage"}, JSON), 422)["errors"]
+    assert (
+        "category"
+        in refusal(client.post("/api/v1/circuit/trip", {"reason": "x", "category": "rage"}, JSON), 422)["errors"]
+    )
     client.post("/api/v1/circuit/reset", {"reason": WHY, "acknowledged": True}, JSON)
     client.post("/api/v1/circuit/trip", {"reason": "limit"}, JSON)
     answer = client.post("/api/v1/circuit/reset", {"reason": WHY, "acknowledged": True}, JSON)
@@ -123,7 +136,9 @@ def test_schema__describes_every_endpoint(users: Any) -> None:
     """Q-5."""
     schema = signed_in(users.viewer).get("/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"}).json()
     assert set(schema["paths"]) == {"/api/v1/circuit", "/api/v1/circuit/trip", "/api/v1/circuit/reset"}
-    assert {"401", "403", "409", "422", "429", "503"} <= set(schema["paths"]["/api/v1/circuit/reset"]["post"]["responses"])
+    assert {"401", "403", "409", "422", "429", "503"} <= set(
+        schema["paths"]["/api/v1/circuit/reset"]["post"]["responses"]
+    )
     assert Client().get("/api/schema/").status_code == 401
 
 

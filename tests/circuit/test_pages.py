@@ -86,7 +86,9 @@ def test_trip__reason_of_spaces__keeps_what_was_typed(users: Any) -> None:
 
 def test_trip__ten_kilobytes__is_refused_with_the_limit(users: Any) -> None:
     """CB-6."""
-    answer = signed_in(users.operator).post(reverse("admin:circuit_trip"), {"category": "manual", "reason": "x" * 10_240})
+    answer = signed_in(users.operator).post(
+        reverse("admin:circuit_trip"), {"category": "manual", "reason": "x" * 10_240}
+    )
     assert answer.status_code == 422 and "10,240 characters" in answer.content.decode()
 
 
@@ -231,7 +233,7 @@ def test_csv__is_harmless_complete_and_audited(users: Any) -> None:
     """CB-9, AU-6: no cell can run in a spreadsheet; the export is in the audit log."""
     services.trip_breaker(by=DESK, reason="=HYPERLINK(1)")
     answer = signed_in(users.viewer).get(reverse("admin:circuit_history_csv"), {"kind": "trip"})
-    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    rows = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
     assert [row["reason"] for row in rows] == ["'=HYPERLINK(1)"]
     assert Entry.objects.get(event="export").additional_data == {"filters": {"kind": "trip"}}
 
@@ -243,7 +245,9 @@ def test_replayed_csrf_token__of_an_earlier_sign_in__changes_nothing(users: Any)
     old = login.context["csrf_token"]
     values = {"username": users.operator.username, "password": users.password, "csrfmiddlewaretoken": str(old)}
     assert client.post(reverse("admin:login"), values).status_code == 302
-    answer = client.post(reverse("admin:circuit_trip"), {"reason": "x", "category": "manual", "csrfmiddlewaretoken": str(old)})
+    answer = client.post(
+        reverse("admin:circuit_trip"), {"reason": "x", "category": "manual", "csrfmiddlewaretoken": str(old)}
+    )
     assert answer.status_code == 403 and "Nothing was changed" in answer.content.decode()
     assert read_breaker().state == "OPEN"
 

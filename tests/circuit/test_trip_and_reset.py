@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis as redis_client
 from django.db import connection
 
-from circuit import services, wire
+from circuit import services, watching, wire
 from circuit.errors import InvalidInput, StaleForm, TooSoon, WrongState
 from circuit.models import Kind, Source, State, Transition
 from circuit.selectors import read_breaker
@@ -19,6 +20,11 @@ from opsportal.audit.models import Entry
 
 WHY = "Checked positions and limits; all clear."
 DESK = Actor.system("desk")
+
+
+def text(value: object) -> str:
+    assert isinstance(value, str)
+    return value
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def test_trip__open__writes_the_canonical_keys(open_breaker: None, redis: redis_
     """CB-2, CB-9, AU-3: state, reason and time for the platform; history row and audit entry for people."""
     done = services.trip_breaker(by=DESK, reason="  drawdown   limit ", category="drawdown")
     assert redis.mget("circuit_breaker:state", "circuit_breaker:last_trip_reason") == ["TRIPPED", "drawdown limit"]
-    at = wire.parse_instant(redis.get("circuit_breaker:last_trip_at") or "")
+    at = wire.parse_instant(text(redis.get("circuit_breaker:last_trip_at")))
     row = Transition.objects.get(kind=Kind.TRIP)
     assert (row.pk, row.at, row.from_state, row.category) == (done.id, at, "OPEN", "drawdown")
     entry = Entry.objects.get(event="circuit_trip")
@@ -215,7 +221,7 @@ def test_json_dialect__trip_and_reset__a_json_reader_sees_them(
     tripped = json.loads(redis.get("circuit_breaker:state") or "")
     assert (tripped["state"], tripped["trip_reason"], tripped["trip_count_today"]) == ("TRIPPED", "limit", 1)
     assert tripped["own"] == {"kept": []} and wire.parse_instant(tripped["tripped_at"])
-    assert json.loads(redis.zrange("circuit_breaker:trip_history", 0, -1)[0])["reason"] == "limit"
+    assert json.loads(text(redis.zrange("circuit_breaker:trip_history", 0, -1)[0]))["reason"] == "limit"
     assert read_breaker().state == State.TRIPPED
     services.reset_breaker(by=DESK, reason=WHY, acknowledged=True)
     opened = json.loads(redis.get("circuit_breaker:state") or "")
@@ -248,7 +254,7 @@ def test_decode__both_dialects_and_nonsense(raw: str | None, state: State) -> No
 
 def test_external_trip__is_recorded_once(open_breaker: None, redis: redis_client.Redis) -> None:
     """CB-9: another writer's change is noticed and recorded as external."""
-    at = wire.instant_text(wire.datetime.now(wire.UTC))
+    at = wire.instant_text(datetime.now(UTC))
     redis.mset(
         {
             "circuit_breaker:state": "TRIPPED",
@@ -256,8 +262,8 @@ def test_external_trip__is_recorded_once(open_breaker: None, redis: redis_client
             "circuit_breaker:last_trip_at": at,
         }
     )
-    assert services.notice_external_change() is not None
-    assert services.notice_external_change() is None
+    assert watching.notice_external_change() is not None
+    assert watching.notice_external_change() is None
     row = Transition.objects.get(kind=Kind.TRIP)
     assert (row.source, row.category, row.reason, row.from_state) == (
         Source.EXTERNAL,
@@ -274,14 +280,14 @@ def test_external_reset_and_retrip_between_looks__both_trips_are_known(
     """CB-9: a new trip time tells a new trip, even when the reset in between was missed."""
     services.trip_breaker(by=DESK, reason="first")
     redis.set("circuit_breaker:last_trip_at", "2030-01-01T00:00:00+00:00")
-    assert services.notice_external_change() is not None
+    assert watching.notice_external_change() is not None
     assert Transition.objects.filter(kind=Kind.TRIP).count() == 2
 
 
 def test_external_detail_change__is_no_transition(open_breaker: None, redis: redis_client.Redis) -> None:
     """CB-9: the platform's own counters may change without a new row."""
     redis.set("circuit_breaker:state", json.dumps({"state": "OPEN", "trip_count_today": 3}))
-    assert services.notice_external_change() is None
+    assert watching.notice_external_change() is None
     assert Transition.objects.count() == 1
 
 
@@ -290,9 +296,9 @@ def test_data_lost__is_recorded_and_can_be_restored(open_breaker: None, redis: r
     services.trip_breaker(by=Actor.system("alice"), reason="limit")
     redis.flushall()
     assert read_breaker().state == State.UNKNOWN
-    services.notice_external_change()
+    watching.notice_external_change()
     assert Transition.objects.first().kind == Kind.LOST  # type: ignore[union-attr]
-    assert services.notice_external_change() is None
+    assert watching.notice_external_change() is None
     services.restore_breaker(by=DESK, reason=WHY, acknowledged=True)
     reading = read_breaker()
     assert reading.state == State.TRIPPED
@@ -302,5 +308,5 @@ def test_data_lost__is_recorded_and_can_be_restored(open_breaker: None, redis: r
 
 def test_first_start__nothing_anywhere__nothing_is_recorded(db: None) -> None:
     """CB-2: an uninitialised breaker is no change."""
-    assert services.notice_external_change() is None
+    assert watching.notice_external_change() is None
     assert not Transition.objects.exists()

@@ -187,6 +187,27 @@ def test_start__server_cannot_start__shows_the_log(postgres: EmbeddedPostgres) -
         postgres.start()
 
 
+def test_start__checkout_was_moved__keeps_its_data(tmp_path: Path) -> None:
+    """RUN-1: as root the data lie elsewhere, under a name made of the checkout's old path."""
+    old, new = tmp_path / "old" / ".run", tmp_path / "new" / ".run"
+    try:
+        for run_folder, statement in ((old, "CREATE TABLE moved (i int)"), (new, "SELECT * FROM moved")):
+            if run_folder is new:
+                old.parent.rename(new.parent)
+            place = places.postgres_place(run_folder)
+            places.write_pointer(run_folder, place)
+            server = EmbeddedPostgres(place, durable=False)
+            server.start()
+            try:
+                with connected(server) as connection:
+                    connection.execute(statement)
+            finally:
+                server.stop()
+    finally:
+        places.remove_root_area(old)
+        places.remove_root_area(new)
+
+
 def test_parent__killed_9__takes_the_servers_along(tmp_path: Path) -> None:
     """RUN-4: no process is left behind."""
     script = f"""

@@ -14,9 +14,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from circuit import services, tasks, wire
+from circuit import services, spool, store, tasks, watching, wire
+from circuit.changes import change_of, record_of
 from circuit.errors import CannotReach
-from circuit.models import Kind, Transition
+from circuit.models import Kind, Source, State, Transition
 from circuit.selectors import forget_readings, read_breaker
 from opsportal.accounts.actors import Actor
 from opsportal.audit import chain
@@ -63,13 +64,18 @@ def test_trip__postgresql_down__lands_in_redis_and_is_recorded_when_it_returns(
         assert "TRIPPED" in page.content.decode() and "history cannot be shown" in page.content.decode()
         tasks.drain()  # must only log
     reconnect()
-    services.drain_spool(now=timezone.now() + LATER)
+    spool.drain_spool(now=timezone.now() + LATER)
     row = Transition.objects.get(kind=Kind.TRIP)
     entry = Entry.objects.get(event="circuit_trip")
     assert (row.reason, row.actor_id) == ("limit", users.operator.pk)
-    assert (entry.event_id, entry.actor_id, entry.remote_addr, entry.timestamp) == (row.pk, users.operator.pk, "127.0.0.1", row.at)
+    assert (entry.event_id, entry.actor_id, entry.remote_addr, entry.timestamp) == (
+        row.pk,
+        users.operator.pk,
+        "127.0.0.1",
+        row.at,
+    )
     assert redis.xlen(wire.SPOOL_KEY) == 0
-    assert services.notice_external_change() is None
+    assert watching.notice_external_change() is None
     assert chain.verify().ok
 
 
@@ -95,13 +101,15 @@ def test_reset__postgresql_down__is_refused_and_stays_tripped(
     assert redis.get("circuit_breaker:state") == "OPEN"
 
 
-def test_several_changes__postgresql_down__are_recorded_in_order(postgres_server: Any, redis: redis_client.Redis) -> None:
+def test_several_changes__postgresql_down__are_recorded_in_order(
+    postgres_server: Any, redis: redis_client.Redis
+) -> None:
     """CB-8, CB-9: trips by the portal and changes by others, none lost, in the order in which they happened."""
     with postgres_server.stopped():
         reconnect()
         services.trip_breaker(by=DESK, reason="first")
         redis.set("circuit_breaker:state", "OPEN")
-        assert services.notice_external_change() is not None
+        assert watching.notice_external_change() is not None
         services.trip_breaker(by=DESK, reason="second")
         redis.xadd(wire.SPOOL_KEY, {"transition": "{torn"})
     reconnect()
@@ -121,23 +129,23 @@ def test_several_changes__postgresql_down__are_recorded_in_order(postgres_server
 
 def test_portal_killed_between_redis_and_postgresql__record_is_written_by_the_task(redis: redis_client.Redis) -> None:
     """CB-8, AU-3: the trip and its record enter Redis in one step, so a dead process loses neither."""
-    record = services._record(
-        Kind.TRIP, services.State.TRIPPED, "kill -9 right after", by=DESK, source=services.Source.PORTAL, now=None
-    )
-    seen = services.store.read()
-    services.store.write(seen, services._change(record, seen, wire.decode(seen)))
+    record = record_of(Kind.TRIP, State.TRIPPED, "kill -9 right after", by=DESK, source=Source.PORTAL, now=None)
+    seen = store.read()
+    store.write(seen, change_of(record, seen, wire.decode(seen)))
     assert not Transition.objects.filter(kind="trip").exists()
-    assert services.notice_external_change() is None  # not mistaken for somebody else's change
-    assert services.drain_spool() == 0  # left alone while it may still be in hand
-    assert services.drain_spool(now=timezone.now() + LATER) == 1
+    assert watching.notice_external_change() is None  # not mistaken for somebody else's change
+    assert spool.drain_spool() == 0  # left alone while it may still be in hand
+    assert spool.drain_spool(now=timezone.now() + LATER) == 1
     assert Entry.objects.get(event="circuit_trip").reason == "kill -9 right after"
-    assert services.drain_spool(now=timezone.now() + LATER) == 0
+    assert spool.drain_spool(now=timezone.now() + LATER) == 0
 
 
-def test_reset__commit_fails_after_redis__is_tripped_again(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reset__commit_fails_after_redis__is_tripped_again(
+    redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """CB-8: a reset whose record was not kept is undone; the cooldown is freed, and the history tells both."""
     services.trip_breaker(by=DESK, reason="limit")
-    write = services.store.write
+    write = store.write
 
     def then_lose_the_database(*args: Any) -> str:
         spool_id = write(*args)
@@ -148,14 +156,14 @@ def test_reset__commit_fails_after_redis__is_tripped_again(redis: redis_client.R
             terminate(pid)
         return spool_id
 
-    monkeypatch.setattr(services.store, "write", then_lose_the_database)
+    monkeypatch.setattr(store, "write", then_lose_the_database)
     with pytest.raises(CannotReach):
         services.reset_breaker(by=DESK, reason=WHY, acknowledged=True)
     monkeypatch.undo()
     reconnect()
     assert redis.get("circuit_breaker:state") == "TRIPPED"
     assert not redis.exists(wire.COOLDOWN_KEY)
-    services.drain_spool(now=timezone.now() + LATER)
+    spool.drain_spool(now=timezone.now() + LATER)
     kinds = list(Transition.objects.order_by("at").values_list("kind", flat=True))
     assert kinds == ["init", "trip", "reset", "trip"]
     assert chain.verify().ok

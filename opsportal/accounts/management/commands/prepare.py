@@ -28,6 +28,8 @@ class Command(BaseCommand):
             connection.close()
             present.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"])
         try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0")  # a migration may take its time
             call_command("migrate", interactive=False, verbosity=options["verbosity"])
             if owner and owner["USER"] != application["USER"]:
                 self._grant(application["USER"])
