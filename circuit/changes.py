@@ -47,7 +47,8 @@ def record_of(
     )
 
 
-def external_record(decoded: Decoded, from_state: State, now: datetime) -> Record:
+def external_record(decoded: Decoded, from_state: State, now: datetime, *, after: datetime | None) -> Record:
+    """The record of somebody else's change; `after` is when the state before it began, where known."""
     kind = {
         State.TRIPPED: Kind.TRIP,
         State.OPEN: Kind.RESET,
@@ -57,8 +58,9 @@ def external_record(decoded: Decoded, from_state: State, now: datetime) -> Recor
     at, reason = now, ""
     if kind == Kind.TRIP:
         reason = mask_text(decoded.reason)[:REASON_MAX]
-        if decoded.at and timedelta(0) <= now - decoded.at < timedelta(minutes=10):
-            at = decoded.at  # the platform's own time, where it is believable
+        plausible = decoded.at is not None and timedelta(0) <= now - decoded.at < timedelta(minutes=10)
+        if decoded.at and plausible and not (after and decoded.at <= after):
+            at = decoded.at  # the platform's own time, unless that would put the history out of order
     return Record(
         id=uuid.uuid4(),
         kind=kind,

@@ -39,7 +39,9 @@ def notice_external_change(now: datetime | None = None) -> Done | None:
             return None  # nobody has initialised it yet
         from_state = State(newest.to_state) if newest else State.UNKNOWN
         previous_at = decoded.at  # without a note only the state itself can be compared
-    record = external_record(decoded, from_state, now or timezone.now())
+    record = external_record(
+        decoded, from_state, now or timezone.now(), after=wire.parse_instant(before.since) if before else None
+    )
     change = store.Change(note="", spool=record.dump())
     same = from_state == decoded.state and (decoded.state != State.TRIPPED or decoded.at == previous_at)
     if same:

@@ -123,7 +123,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
                 "type": "about:blank",
                 "title": "Database unavailable",
                 "status": 503,
-                "detail": "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again soon.",
+                "detail": "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again.",
             },
             status=503,
             content_type="application/problem+json",

@@ -284,6 +284,19 @@ def test_external_reset_and_retrip_between_looks__both_trips_are_known(
     assert Transition.objects.filter(kind=Kind.TRIP).count() == 2
 
 
+def test_external_trip__time_in_whole_seconds__keeps_the_order(open_breaker: None, redis: redis_client.Redis) -> None:
+    """CB-9: a platform that cuts its times to the second does not put the history out of order."""
+    began = datetime.now(UTC)
+    redis.mset(
+        {
+            "circuit_breaker:state": "TRIPPED",
+            "circuit_breaker:last_trip_at": began.replace(microsecond=0).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    )
+    watching.notice_external_change()
+    assert list(Transition.objects.order_by("at").values_list("kind", flat=True)) == ["init", "trip"]
+
+
 def test_external_detail_change__is_no_transition(open_breaker: None, redis: redis_client.Redis) -> None:
     """CB-9: the platform's own counters may change without a new row."""
     redis.set("circuit_breaker:state", json.dumps({"state": "OPEN", "trip_count_today": 3}))

@@ -1,0 +1,102 @@
+"""`python -m bench [--only polled|audit|staleness] [--seconds N]`: start, measure, print, clean up, end.
+
+Exit status 0 when everything was measured, 1 with one line that says why not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from typing import Any, NoReturn
+
+from bench import report, servers
+from bench.report import Options
+
+PARTS = ("polled", "audit", "staleness")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for; returns the exit status."""
+    only, options = parse(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    started = time.monotonic()
+    try:
+        found = run(only, options)
+    except servers.BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    path = report.save(found)
+    print(f"{path.relative_to(servers.ROOT)} written, {time.monotonic() - started:.0f} s in all")
+    return 0
+
+
+def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
+    """The parts to measure, and how long."""
+    usual = Options()
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the portal on private servers.")
+    parser.add_argument("--only", choices=PARTS, help="measure this alone")
+    parser.add_argument("--seconds", type=int, default=usual.seconds, help="length of one timed run (1 to 60)")
+    parser.add_argument("--rounds", type=int, default=usual.rounds, help="timed runs of each kind (1 to 20)")
+    parser.add_argument("--sessions", type=int, default=usual.sessions, help="signed-in browsers (1 to 500)")
+    parser.add_argument("--changes", type=int, default=usual.changes, help="changes of the breaker (1 to 200)")
+    given = parser.parse_args(arguments)
+    bounds = {"seconds": 60, "rounds": 20, "sessions": 500, "changes": 200}
+    for name, most in bounds.items():
+        if not 1 <= getattr(given, name) <= most:
+            parser.error(f"--{name} must be from 1 to {most}")
+    options = Options(
+        sessions=given.sessions,
+        seconds=given.seconds,
+        rounds=given.rounds,
+        steady_seconds=min(usual.steady_seconds, 2.5 * given.seconds),
+        changes=given.changes,
+        pollers=min(usual.pollers, given.sessions),
+    )
+    return ((given.only,) if given.only else PARTS), options
+
+
+def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
+    """Measure the parts, printing each table as soon as it is known."""
+    with servers.running_servers() as running:
+        # The ordinary view's settings are the portal's and Django's session table: one database for both.
+        servers.manage(running, servers.ORDINARY_SETTINGS, "prepare", "--verbosity", "0")
+        if parts != ("audit",):
+            servers.manage(running, servers.PORTAL_SETTINGS, "collectstatic", "--no-input", "--verbosity", "0")
+        _become_part_of_the_portal(running)
+        from bench import audit, people, polled, staleness
+
+        found: dict[str, Any] = {"options": options}
+        if "audit" in parts:
+            found["audit"] = audit.measure(running, options)
+            print(audit.table(found["audit"]).text(), flush=True)
+        if parts != ("audit",):
+            keys = people.sign_in_people(options.sessions)
+        if "polled" in parts:
+            found["polled"] = polled.measure(running, keys, options)
+            print(polled.table(found["polled"]).text(), flush=True)
+        if "staleness" in parts:
+            found["staleness"] = staleness.measure(running, keys, options)
+            print(staleness.table(found["staleness"]).text(), flush=True)
+    return found
+
+
+def _become_part_of_the_portal(running: servers.Servers) -> None:
+    """Django in this process, on the private servers, whatever the shell's environment says."""
+    import django
+
+    environment = running.environment(servers.ORDINARY_SETTINGS) | {"LOG_LEVEL": "WARNING"}
+    os.environ.clear()
+    os.environ.update(environment)
+    django.setup()
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

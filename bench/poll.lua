@@ -1,0 +1,38 @@
+-- One GET per request, each with the next signed-in person's cookie; prints one JSON line at the end.
+-- Environment: BENCH_COOKIES (file, one cookie a line), BENCH_ETAG (optional), BENCH_PAUSE_MS (optional).
+local requests, position = {}, 0
+local pause = tonumber(os.getenv("BENCH_PAUSE_MS") or "0")
+local started = {}
+
+function init(args)
+   local etag = os.getenv("BENCH_ETAG") or ""
+   for cookie in io.lines(os.getenv("BENCH_COOKIES")) do
+      local headers = { ["Cookie"] = cookie, ["HX-Request"] = "true", ["Accept"] = "*/*" }
+      if etag ~= "" then headers["If-None-Match"] = etag end
+      requests[#requests + 1] = wrk.format("GET", nil, headers)
+   end
+end
+
+function request()
+   position = position % #requests + 1
+   return requests[position]
+end
+
+if pause > 0 then
+   local calls, connections = 0, tonumber(os.getenv("BENCH_CONNECTIONS"))
+   -- The first polls are spread over the interval, as browsers that were opened at different times are.
+   function delay()
+      calls = calls + 1
+      if calls <= connections then return math.floor(pause * calls / connections) end
+      return pause
+   end
+end
+
+function done(summary, latency)
+   io.write(string.format(
+      'BENCH {"requests": %d, "microseconds": %d, "p50_us": %d, "p95_us": %d, "p99_us": %d, "max_us": %d, "errors": %d}\n',
+      summary.requests, summary.duration, latency:percentile(50), latency:percentile(95), latency:percentile(99),
+      latency.max,
+      summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status
+         + summary.errors.timeout))
+end
