@@ -13,6 +13,7 @@ from bench.report import Options, Table
 from bench.servers import ORDINARY_SETTINGS, PORTAL_SETTINGS, BenchError, Servers, fetch, web_server
 
 FRAGMENT = "/admin/circuit/fragment/"
+ORDINARY = "/ordinary/fragment/"
 POLL_MS = 1000
 
 
@@ -27,7 +28,7 @@ def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, 
         targets = [
             Target("fragment 304", portal, FRAGMENT, cookies, etag=_etag(portal.port, cookies)),
             Target("fragment 200", portal, FRAGMENT, cookies),
-            Target("ordinary view", ordinary, "/ordinary/", stock_cookies),
+            Target("ordinary view", ordinary, ORDINARY, stock_cookies),
         ]
         for target in targets:
             _check(target)

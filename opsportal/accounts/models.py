@@ -38,6 +38,11 @@ class User(AbstractUser):
             names = tuple(self.groups.values_list("name", flat=True))
         return next((role for role in reversed(Role) if role.value in names), None)
 
+    def set_password(self, raw_password: str | None) -> None:
+        """Set the password; what the cache remembered of the old one no longer counts."""
+        super().set_password(raw_password)
+        self.remembered_auth_hash = None
+
     def has_usable_password(self) -> bool:
         """Whether the user can sign in by password."""
         if self.remembered_password_use is not None:

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 auditlog.register(
     User,
-    exclude_fields=["last_login", "last_active_at", "last_active_ip", "password"],
+    exclude_fields=["last_login", "last_active_at", "last_active_ip"],
     m2m_fields={"groups", "user_permissions"},
-    mask_fields=["email"],
+    mask_fields=["email", "password"],  # that they changed, never to what
 )
 auditlog.register(Group, m2m_fields={"permissions"})
 

@@ -113,6 +113,21 @@ def test_change_of_user__ends_every_session_at_once(users: Any, end: str) -> Non
     assert not any(is_in(client) for client in clients)
 
 
+def test_own_password__changed_on_the_page__keeps_this_session_and_ends_the_others(users: Any) -> None:
+    """AUTH-3, AU-2."""
+    here, _ = sign_in(users.operator)
+    there, _ = sign_in(users.operator)
+    assert is_in(here) and is_in(there)
+    values = {
+        "old_password": users.password,
+        "new_password1": "another long password",
+        "new_password2": "another long password",
+    }
+    assert here.post(reverse("admin:password_change"), values).status_code == 302
+    assert is_in(here) and not is_in(there)
+    assert "password" in Entry.objects.filter(event="object_update").latest("id").changes
+
+
 def test_role_permissions__changed__bite_at_the_next_request(users: Any) -> None:
     """RBAC-2: cached permissions never outlive a change of the role."""
     client, _ = sign_in(users.operator)

@@ -208,12 +208,14 @@ def test_record__unknown_event__is_refused(db: None) -> None:
 
 
 def test_user_change__is_a_diff_in_the_same_log(users: Any) -> None:
-    """AU-1: model changes and explicit actions in one table; the password's hash is in neither."""
+    """AU-1: model changes and explicit actions in one table; that the password changed is told, its hash is not."""
     users.viewer.first_name = "Vera"
     users.viewer.set_password("another long password")
     users.viewer.save()
     diff = Entry.objects.filter(event="object_update", resource_type="user").latest("id")
-    assert diff.changes == {"first_name": ["", "Vera"]}
+    assert diff.changes["first_name"] == ["", "Vera"]
+    assert set(diff.changes) == {"first_name", "password"}
+    assert "md5$" not in str(diff.changes) and "argon2" not in str(diff.changes)
 
 
 def test_partitions__are_created_ahead_by_the_application(transactional_db: None) -> None:
