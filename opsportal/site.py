@@ -89,8 +89,10 @@ class PortalSite(AdminSite):
         """The overview's live part alone."""
         if not self.has_permission(request):
             return sign_in_first(request, expired=getattr(request, "session_expired", False))
-        response = TemplateResponse(request, "overview/_fragment.html", self._overview(request))
+        context = self._overview(request)
+        response = TemplateResponse(request, "overview/_fragment.html", context)
         response["Cache-Control"] = "no-store"
+        response["X-Reading-Age"] = context["reading_age"]
         return response
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
