@@ -47,8 +47,9 @@ def record_of(
     )
 
 
-def external_record(decoded: Decoded, from_state: State, now: datetime, *, after: datetime | None) -> Record:
-    """The record of somebody else's change; `after` is when the state before it began, where known."""
+def external_record(decoded: Decoded, before: Note | None, now: datetime) -> Record:
+    """The record of somebody else's change; `before` is what the portal remembered until then."""
+    after = wire.parse_instant(before.since) if before else None
     kind = {
         State.TRIPPED: Kind.TRIP,
         State.OPEN: Kind.RESET,
@@ -64,7 +65,7 @@ def external_record(decoded: Decoded, from_state: State, now: datetime, *, after
     return Record(
         id=uuid.uuid4(),
         kind=kind,
-        from_state=from_state,
+        from_state=before.to_state if before else State.UNKNOWN,
         to_state=decoded.state,
         reason=reason or decoded.problem,
         category=Category.EXTERNAL,
@@ -99,15 +100,12 @@ def change_of(record: Record, seen: Snapshot, decoded: Decoded) -> store.Change:
             transition_id=str(record.id), reason=record.reason, by=record.actor_label, now=record.at
         )
         change = replace(change, history=member, history_score=record.at.timestamp())
-    note = note_of(record, replace(change, at=change.at or seen.at), decoded)
+    note = note_of(record, replace(change, at=change.at or seen.at), decoded.note)
     return replace(change, note=note.dump())
 
 
-def note_of(
-    record: Record, change: store.Change, decoded: Decoded, *, before: Note | None = None, trip_by: str = ""
-) -> Note:
-    """What the portal will remember of this change."""
-    before = before or decoded.note
+def note_of(record: Record, change: store.Change, before: Note | None, *, trip_by: str = "") -> Note:
+    """What the portal will remember of this change; `before` is what it remembered until now."""
     trip = record.kind == Kind.TRIP
     return Note(
         id=str(record.id),

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from circuit.forms import HistoryFilter
 from circuit.models import Category, Kind, Source, State, Transition
+from circuit.selectors import newest_transition
 
 PAGE_SIZE = 25
 COLUMNS = ("at", "kind", "from_state", "to_state", "who", "reason", "category", "source", "halted_seconds")
@@ -99,9 +100,9 @@ def history_page(query: QueryDict) -> History:
 
 
 def _rows(page: Page[Transition]) -> Iterator[Row]:
-    newest = Transition.objects.order_by("-at", "-id").values_list("pk", flat=True).first()
+    newest = newest_transition()
     for item in page.object_list:
-        ongoing = item.pk == newest and item.to_state != State.OPEN
+        ongoing = newest is not None and item.pk == newest.pk and item.to_state != State.OPEN
         yield Row(
             at=item.at,
             kind=item.kind,

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 
 
 class State(models.TextChoices):
@@ -67,6 +68,8 @@ class Transition(models.Model):
     )
     actor_label = models.CharField(max_length=200)
     at = models.DateTimeField()
+    #: When PostgreSQL took the row: one clock for all hosts, so it orders rows as they came. `at` is when it happened.
+    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
     #: How long trading was halted; known once it is allowed again.
     halted_for = models.DurationField(null=True, blank=True)
 
@@ -80,6 +83,7 @@ class Transition(models.Model):
         ]
         indexes = [
             models.Index(fields=["-at", "-id"], name="circuit_transition_time"),
+            models.Index(fields=["-recorded_at"], name="circuit_transition_recorded"),
             models.Index(fields=["kind", "-at"], name="circuit_transition_kind"),
         ]
 

@@ -139,13 +139,13 @@ def _from_history(recorded: Transition) -> Decoded:
 
 
 def newest_transition() -> Transition | None:
-    """The newest change in the history."""
-    return Transition.objects.order_by("-at", "-id").first()
+    """The change that was recorded last."""
+    return Transition.objects.order_by("-recorded_at").first()
 
 
 def last_recorded() -> Transition | None:
     """The newest change that led to OPEN or TRIPPED: what could be restored after Redis has lost its data."""
-    return Transition.objects.filter(to_state__in=[State.OPEN, State.TRIPPED]).order_by("-at", "-id").first()
+    return Transition.objects.filter(to_state__in=[State.OPEN, State.TRIPPED]).order_by("-recorded_at").first()
 
 
 @dataclass(frozen=True)

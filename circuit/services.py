@@ -79,8 +79,6 @@ def trip_breaker(
     for _ in range(_ROUNDS):
         seen = read_or_refuse("The breaker could not be tripped from here. Halt trading on the platform itself.")
         decoded = wire.decode(seen)
-        if decoded.note and decoded.note.id == str(record.id):
-            break  # the answer to our own write was lost on the way
         if decoded.state == State.TRIPPED:
             _note_failure("circuit_trip", by, text, source, "already tripped")
             raise _already_tripped(decoded)
@@ -188,7 +186,7 @@ def restore_breaker(
                 settings.CIRCUIT_DIALECT, seen, target, reason=recorded.reason, by=by.label, now=recorded.at
             ),
         )
-        change = replace(change, note=note_of(record, change, wire.decode(seen), trip_by=recorded.actor_label).dump())
+        change = replace(change, note=note_of(record, change, None, trip_by=recorded.actor_label).dump())
     _record_then_write(record, seen, change)
     log.warning("circuit_restored", extra={"action": "circuit_restore"})
     return Done(record.id, target, recorded=True)
@@ -218,7 +216,8 @@ def _record_then_write(record: Record, seen: Snapshot, change: store.Change) -> 
             _trip_again(record)
         raise _no_database() from error
     try:
-        store.forget_spooled(spool_id)
+        if spool_id:
+            store.forget_spooled(spool_id)
     except store.BreakerUnreachable:
         log.warning("circuit_spool_entry_left")  # harmless: it is recognised as written when it is drained
 

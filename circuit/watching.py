@@ -1,4 +1,4 @@
-"""Notices what others did to the breaker directly in Redis (CB-9)."""
+"""Notices what happened to the breaker past the portal: other writers, and a Redis that lost what it had (CB-9)."""
 
 from __future__ import annotations
 
@@ -6,60 +6,107 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
+from django.db import Error
 from django.utils import timezone
 
 from circuit import metrics, spool, store, wire
 from circuit.changes import external_record, note_of
 from circuit.errors import CannotReach
-from circuit.models import Category, Kind, State
+from circuit.models import Category, Kind, State, Transition
+from circuit.records import Record
 from circuit.selectors import newest_transition
 from circuit.services import Done, read_or_refuse
-from circuit.wire import Note, Snapshot
+from circuit.wire import Decoded, Note, Snapshot
 
 log = logging.getLogger(__name__)
 
+WENT_BACK = "Redis went back to an earlier state: it has lost its latest writes."
+
 
 def notice_external_change(now: datetime | None = None) -> Done | None:
-    """Record what somebody else did to the breaker directly in Redis (CB-9). None when nobody did.
+    """Record what changed in Redis without the portal. None when nothing did.
 
     Meant to run every second. Raises `CannotReach` and, only where Redis alone cannot tell what was there before,
     `django.db.Error`.
     """
     seen = read_or_refuse("External changes of the breaker go unnoticed until it is back.")
     decoded = wire.decode(seen)
-    if decoded.note:
+    went_back = decoded.note is not None and _history_is_ahead_of(decoded.note)
+    if decoded.note and not went_back:
         return None
-    before = Note.parse(seen.note)
-    if before:
-        from_state = before.to_state
-        previous_at = wire.decode(Snapshot(before.state, None, before.at, None)).at
-    else:
-        newest = newest_transition()
-        if newest is None and seen.state is None:
-            return None  # nobody has initialised it yet
-        from_state = State(newest.to_state) if newest else State.UNKNOWN
-        previous_at = decoded.at  # without a note only the state itself can be compared
-    record = external_record(
-        decoded, from_state, now or timezone.now(), after=wire.parse_instant(before.since) if before else None
-    )
+    before = None if went_back else Note.parse(seen.note)
+    before = before or _remembered_by_history()
+    if before is None and seen.state is None:
+        return None  # nobody has initialised it yet
+    if before and _is_the_same(decoded, before):
+        _write(seen, store.Change(note=replace(before, state=seen.state, at=seen.at).dump()))
+        return None  # only details of the platform's own have changed
+    record = external_record(decoded, before, now or timezone.now())
+    if went_back:
+        record = replace(record, reason=WENT_BACK)
     change = store.Change(note="", spool=record.dump())
-    same = from_state == decoded.state and (decoded.state != State.TRIPPED or decoded.at == previous_at)
-    if same:
-        change = replace(change, spool=None)  # only details of the platform's own have changed
-    change = replace(
-        change, note=note_of(record, replace(change, state=seen.state, at=seen.at), decoded, before=before).dump()
+    note = note_of(record, replace(change, state=seen.state, at=seen.at), before)
+    if not _write(seen, replace(change, note=note.dump())):
+        return None
+    _count(record)
+    return Done(record.id, decoded.state, recorded=spool.settle())
+
+
+def _history_is_ahead_of(note: Note) -> bool:
+    """Whether PostgreSQL has recorded a change after the one that Redis remembers: Redis has lost writes."""
+    try:
+        newest = newest_transition()
+        if newest is None or str(newest.pk) == note.id:
+            return False
+        known = Transition.objects.filter(pk=note.id).first()
+    except Error:
+        return False  # without the history there is nothing to compare with; the next look will
+    return known is not None and newest.recorded_at > known.recorded_at
+
+
+def _remembered_by_history() -> Note | None:
+    """What the portal would remember, had Redis not lost it."""
+    newest = newest_transition()
+    if newest is None:
+        return None
+    trip = newest if newest.kind == Kind.TRIP else Transition.objects.filter(kind=Kind.TRIP).first()
+    return Note(
+        id=str(newest.pk),
+        state=None,
+        at=wire.instant_text(trip.at) if trip else None,
+        to_state=State(newest.to_state),
+        by=newest.actor_label,
+        source=newest.source,
+        since=wire.instant_text(newest.at),
+        trip_by=trip.actor_label if trip else "",
+        trip_source=trip.source if trip else "",
     )
+
+
+def _is_the_same(decoded: Decoded, before: Note) -> bool:
+    """Whether it still is what the portal remembers; a trip is the same one only at the same time."""
+    if decoded.state != before.to_state:
+        return False
+    return decoded.state != State.TRIPPED or decoded.at == wire.decode(Snapshot(before.state, None, before.at, None)).at
+
+
+def _write(seen: Snapshot, change: store.Change) -> bool:
+    """False when somebody was faster; the next look sees what there is then. Raises `CannotReach`."""
     try:
         store.write(seen, change)
     except store.BreakerChanged:
-        return None  # somebody was faster; the next round sees what there is then
+        return False
     except store.BreakerUnreachable as error:
         raise CannotReach("Redis stopped answering.") from error
-    if same:
-        return None
+    return True
+
+
+def _count(record: Record) -> None:
     if record.kind == Kind.TRIP:
         metrics.TRIPS.labels(Category.EXTERNAL.value).inc()
     elif record.kind == Kind.RESET:
         metrics.RESETS.inc()
-    log.warning("circuit_changed_externally", extra={"from_state": from_state.value, "to_state": decoded.state.value})
-    return Done(record.id, decoded.state, recorded=spool.settle())
+    log.warning(
+        "circuit_changed_externally",
+        extra={"from_state": record.from_state.value, "to_state": record.to_state.value},
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -33,7 +34,7 @@ HISTORY_LENGTH = 1000
 class Note:
     """What the portal wrote last, kept beside the platform's keys."""
 
-    id: str
+    id: str  # of the transition
     state: str | None  # the raw text of STATE_KEY at that time
     at: str | None  # the raw text of AT_KEY at that time
     to_state: State
@@ -52,8 +53,9 @@ class Note:
         """The note, or None when there is none or it is not one of ours."""
         try:
             fields = json.loads(raw or "")
+            uuid.UUID(fields["id"])
             return cls(**{**fields, "to_state": State(fields["to_state"])})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
 

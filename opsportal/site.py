@@ -77,7 +77,7 @@ class PortalSite(AdminSite):
             minutes = settings.SESSION_IDLE_SECONDS // 60
             extra["expired_message"] = (
                 f"You were signed out: {minutes} minutes without activity, or the session reached its end. "
-                "Nothing that you had confirmed is lost."
+                "Everything you had confirmed was saved."
             )
         return super().login(request, extra)
 

@@ -4,7 +4,7 @@
 -- ARGV  1-3 what the caller saw in keys 1, 3 and 4; 4-7 new values of keys 1-4; 8 spool entry; 9 cooldown in seconds
 --       (0 for none); 10 history member; 11 its score; 12 how many members the history keeps
 -- Absent values are the single character '-'; present ones are prefixed with '='.
--- Returns {'ok', spool entry id} | {'changed'} | {'cooldown', milliseconds left}
+-- Returns {'ok', spool entry id; empty if none or not known} | {'changed'} | {'cooldown', milliseconds left}
 local function value(text)
   if text == '-' then return nil end
   return string.sub(text, 2)
@@ -12,6 +12,9 @@ end
 
 -- MGET answers nil for a key of another type, where GET would raise: a key spoilt by somebody reads as missing.
 local now = redis.call('MGET', KEYS[1], KEYS[3], KEYS[4])
+if now[3] and now[3] == value(ARGV[7]) then
+  return {'ok', ''}  -- this very change was made already, and the answer was lost on the way
+end
 for i = 1, 3 do
   if (now[i] or nil) ~= value(ARGV[i]) then return {'changed'} end
 end

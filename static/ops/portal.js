@@ -40,8 +40,9 @@
     if (!failed && age <= STALE_AFTER_SECONDS) return "";
     const since = clock.format(new Date(Date.now() - age * 1000));
     if (live.paused) return `Updates are paused. What is shown was read at ${since}.`;
-    const controls = one("#trip-button", region) ? " Trip is still offered; reset is off until a fresh reading arrives." : "";
-    return `Stale since ${since}${failed ? `: ${live.failure}` : ""}. What is shown may be wrong.${controls}`;
+    const trip = one("#trip-button:not([disabled])", region) ? " Trip is still offered." : "";
+    const reset = one("#reset-button:not([disabled]), #reset-button[data-held]", region) ? " Reset is off until a fresh reading arrives." : "";
+    return `Stale since ${since}${failed ? `: ${live.failure}` : ""}. What is shown may be wrong.${trip}${reset}`;
   }
 
   function showAge() {

@@ -115,18 +115,27 @@ def test_pause__pressed__polling_stops_until_pressed_again(visitors: Visitors, b
     expect(page.locator("[data-stale-banner]")).to_be_hidden()
 
 
-def test_breaker_page__network_lost__says_stale_and_recovers(visitors: Visitors) -> None:
+def test_breaker_page__network_lost__says_stale_and_recovers(visitors: Visitors, breaker: redis_client.Redis) -> None:
     """CB-10: a lost connection is loud, within 5 s, takes the reset away, and goes when the connection returns."""
     visitor = visitors.signed_in("operator")
     page = visitor.go("/admin/circuit/")
-    visitor.context.set_offline(True)
     banner = page.locator("[data-stale-banner]")
+    visitor.context.set_offline(True)
     expect(banner).to_contain_text("connection lost", timeout=5000)
+    expect(banner).to_contain_text("Trip is still offered.")
     assert banner.get_attribute("role") == "alert"
-    assert page.locator("#reset-button").is_disabled()
     assert page.locator("#trip-button").is_enabled()
     visitor.context.set_offline(False)
     expect(banner).to_be_hidden(timeout=4000)
+    breaker.set("circuit_breaker:state", "TRIPPED")
+    visitor.assert_state(TRIPPED, within=3)
+    assert page.locator("#reset-button").is_enabled()
+    visitor.context.set_offline(True)
+    expect(banner).to_contain_text("Reset is off until a fresh reading arrives.", timeout=5000)
+    assert page.locator("#reset-button").is_disabled()
+    visitor.context.set_offline(False)
+    expect(banner).to_be_hidden(timeout=4000)
+    assert page.locator("#reset-button").is_enabled()
 
 
 def test_breaker_page__redis_stopped__keeps_the_last_state_and_says_since_when(

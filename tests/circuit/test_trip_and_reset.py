@@ -11,10 +11,11 @@ import pytest
 import redis as redis_client
 from django.db import connection
 
-from circuit import services, watching, wire
+from circuit import services, store, watching, wire
+from circuit.changes import change_of, record_of
 from circuit.errors import InvalidInput, StaleForm, TooSoon, WrongState
 from circuit.models import Kind, Source, State, Transition
-from circuit.selectors import read_breaker
+from circuit.selectors import newest_transition, read_breaker
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.audit.models import Entry
 
@@ -317,6 +318,40 @@ def test_data_lost__is_recorded_and_can_be_restored(open_breaker: None, redis: r
     assert reading.state == State.TRIPPED
     assert reading.decoded.reason == "limit" and reading.decoded.note.trip_by == "alice"  # type: ignore[union-attr]
     assert Entry.objects.filter(event="circuit_restore").count() == 1
+
+
+def test_redis_lost_its_latest_writes__is_noticed_and_recorded(open_breaker: None, redis: redis_client.Redis) -> None:
+    """CB-2, CB-9: a Redis that comes back without the trip of a second ago must not undo it unseen."""
+    before = redis.mget(wire.STATE_KEY, wire.NOTE_KEY)
+    services.trip_breaker(by=DESK, reason="lost in the crash")
+    redis.mset({wire.STATE_KEY: text(before[0]), wire.NOTE_KEY: text(before[1])})
+    redis.delete(wire.AT_KEY, wire.REASON_KEY)
+    assert watching.notice_external_change() is not None
+    assert watching.notice_external_change() is None
+    newest = newest_transition()
+    assert newest and (newest.kind, newest.source, newest.from_state) == ("reset", "external", "TRIPPED")
+    assert newest.reason == watching.WENT_BACK
+
+
+def test_note_lost__who_and_since_come_from_the_history(open_breaker: None, redis: redis_client.Redis) -> None:
+    """CB-1: the portal's own note can be rebuilt; that is no transition."""
+    done = services.trip_breaker(by=Actor.system("alice"), reason="limit")
+    redis.delete(wire.NOTE_KEY)
+    assert watching.notice_external_change() is None
+    note = read_breaker().decoded.note
+    assert note and (note.id, note.trip_by, note.trip_source) == (str(done.id), "alice", "portal")
+    assert Transition.objects.count() == 2
+
+
+def test_answer_lost_on_the_way__the_change_counts_as_made(open_breaker: None, redis: redis_client.Redis) -> None:
+    """CB-5: a repeated command recognises its own work."""
+    seen = store.read()
+    decoded = wire.decode(seen)
+    record = record_of(Kind.TRIP, State.TRIPPED, "x", by=DESK, source=Source.PORTAL, now=None).left(decoded.state)
+    change = change_of(record, seen, decoded)
+    assert store.write(seen, change) != ""
+    assert store.write(seen, change) == ""
+    assert redis.xlen(wire.SPOOL_KEY) == 1
 
 
 def test_first_start__nothing_anywhere__nothing_is_recorded(db: None) -> None:

@@ -1,0 +1,75 @@
+"""The benchmarks run, measure the right thing and leave nothing behind. No figure is judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench import report, servers
+from bench.__main__ import PARTS, parse
+
+TINY = ("--seconds", "1", "--rounds", "1", "--sessions", "4", "--changes", "2")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_bench__tiny_counts__prints_a_table_and_leaves_nothing(part: str) -> None:
+    """Q-3: a real run on servers of its own, from start to clean end."""
+    # The tests' own servers must not be used, whatever this process' environment names.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bench", "--only", part, *TINY],
+        cwd=servers.ROOT,
+        env={**os.environ, "DATABASE_URL": "postgresql://nobody:none@127.0.0.1:9/none"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    printed, complaints = child.communicate(timeout=150)
+    assert child.returncode == 0, complaints
+    result = servers.ROOT / printed.split(" written", 1)[0].split()[-1]
+    try:
+        found = json.loads(result.read_text())
+    finally:
+        result.unlink()
+    assert found["options"]["sessions"] == 4 and found["machine"]["cpus"]
+    assert CHECKS[part](found[part])
+    assert not list(Path(tempfile.gettempdir()).glob(f"{servers.PREFIX}{child.pid}-*"))
+    assert not [p for p in psutil.process_iter(["environ"]) if _belongs_to(p, child.pid)]
+
+
+def _belongs_to(process: psutil.Process, pid: int) -> bool:
+    environ = process.info["environ"] or {}
+    return f"{servers.PREFIX}{pid}-" in environ.get("STATIC_ROOT", "")
+
+
+CHECKS = {
+    "polled": lambda found: all(load["requests"] > 0 for load in found["full"].values()) and len(found["full"]) == 3,
+    "audit": lambda found: found["verify"]["records"] >= found["flat out"]["bench_chained"]["count"] > 0,
+    "staleness": lambda found: 0 < found["p50_seconds"] <= found["p95_seconds"] <= found["max_seconds"] < 5,
+}
+
+
+def test_web_command__is_the_procfiles() -> None:
+    """What is measured is what is shipped."""
+    assert "granian" in servers.web_command() and "--workers 2" in servers.web_command()
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.5, 2.0), (0.95, 4.0), (0.25, 1.0), (1.0, 4.0)])
+def test_percentile__nearest_rank(share: float, wanted: float) -> None:
+    """No interpolation: a figure that was really measured."""
+    assert report.percentile([4.0, 1.0, 3.0, 2.0], share) == wanted
+    assert report.percentile([], share) == 0.0
+
+
+def test_parse__beyond_the_bounds__is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A run always ends."""
+    with pytest.raises(SystemExit):
+        parse(["--seconds", "61"])
+    assert "--seconds must be from 1 to 60" in capsys.readouterr().err
+    assert parse(["--only", "audit"])[0] == ("audit",)
