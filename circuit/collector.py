@@ -9,15 +9,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from circuit import store, wire
 from circuit.models import State
+from opsportal.observability.metrics import latest_value
 
 
 class BreakerCollector:
     """What is read once at each scrape: the state, its staleness, and what waits in the spool."""
 
     name = "circuit_breaker"
-
-    def __init__(self) -> None:
-        self._last_success = time.time()
 
     def collect(self) -> Iterator[Metric]:
         """One reading; with Redis away `cb_staleness_seconds` grows and the state is UNKNOWN."""
@@ -26,7 +24,6 @@ class BreakerCollector:
         try:
             present = wire.decode(store.read()).state
             waiting = len(store.spooled(count=10_000))
-            self._last_success = time.time()
         except store.BreakerUnreachable:
             pass
         state = GaugeMetricFamily("cb_state", "1 for the state the breaker is in.", labels=["state"])
@@ -35,7 +32,7 @@ class BreakerCollector:
         yield state
         yield GaugeMetricFamily(
             "cb_staleness_seconds",
-            "Age of the newest reading of the breaker.",
-            max(0.0, time.time() - self._last_success),
+            "Age of the newest reading of the breaker by any process.",
+            max(0.0, time.time() - (latest_value("cb_last_read_timestamp_seconds") or 0.0)),
         )
         yield GaugeMetricFamily("cb_spool_length", "Records that wait for PostgreSQL.", waiting)

@@ -132,8 +132,12 @@ def reset_breaker(
     return Done(record.id, State.OPEN, recorded=True)
 
 
-def init_breaker(*, by: Actor, reason: str = "First start", now: datetime | None = None) -> Done:
+def init_breaker(
+    *, by: Actor, reason: str = "First start", acknowledged: bool = False, now: datetime | None = None
+) -> Done:
     """Create the state OPEN where there is none. The only way to OPEN without a trip before it (CB-2).
+
+    Where a state was recorded before, Redis has lost it: then `acknowledged` must say that OPEN is really meant.
 
     Raises `PermissionRefused`, `InvalidInput`, `WrongState` and `CannotReach`.
     """
@@ -141,7 +145,16 @@ def init_breaker(*, by: Actor, reason: str = "First start", now: datetime | None
     text = clean_reason(reason)
     seen = read_or_refuse("The breaker could not be initialised.")
     if seen.state is not None:
-        raise WrongState(f"The breaker already has a state: {wire.decode(seen).state}. Nothing was changed.")
+        raise WrongState(f"Redis already holds a breaker state. {_how_to_leave(wire.decode(seen))}")
+    try:
+        recorded = last_recorded()
+    except Error as error:
+        raise _no_database() from error
+    if recorded and not acknowledged:
+        raise WrongState(
+            f"The breaker was {recorded.to_state} when it was last recorded ({recorded.at:%Y-%m-%d %H:%M:%S} UTC); "
+            "Redis has lost that. Restore it on the breaker page. If OPEN is really meant, say so: --acknowledge."
+        )
     record = record_of(Kind.INIT, State.OPEN, text, by=by, source=Source.CLI, now=now).left(State.UNKNOWN)
     _record_then_write(record, seen, change_of(record, seen, wire.decode(seen)))
     log.warning("circuit_initialised", extra={"action": "circuit_init"})
@@ -241,7 +254,11 @@ def _trip_again(failed: Record) -> None:
 def _step_up(reason: str, acknowledged: bool) -> str:
     text = clean_reason(reason, minimum=RESET_REASON_MIN)
     if acknowledged is not True:
-        raise InvalidInput("acknowledged", "Tick the box to confirm that you have checked why trading was halted.")
+        raise InvalidInput(
+            "acknowledged",
+            "Confirm that you have checked why trading was halted: tick the box, pass --acknowledge, or send "
+            '"acknowledged": true.',
+        )
     return text
 
 
@@ -278,10 +295,16 @@ def _not_tripped(decoded: Decoded) -> WrongState:
         return WrongState(f"The breaker is already open.{who} Nothing was changed.", by=by, at=decoded.since)
     if decoded.state == State.QUIET_PERIOD:
         return WrongState("The breaker is in its quiet period; the platform ends that itself. Nothing was changed.")
-    return WrongState(
-        f"The state of the breaker is unknown, so it cannot be reset. {decoded.problem} "
-        "Restore the last recorded state, or have it initialised with `manage.py circuit init`."
-    )
+    return WrongState(f"The state of the breaker is unknown, so it cannot be reset. {_how_to_leave(decoded)}")
+
+
+def _how_to_leave(decoded: Decoded) -> str:
+    """What to do in a state that refuses what was asked."""
+    if decoded.state != State.UNKNOWN:
+        return f"It is {decoded.state} · {decoded.state.label}. Nothing was changed."
+    if decoded.dialect:  # something is there, and it makes no sense
+        return f"{decoded.problem} Trip the breaker: that writes a clean state. Then reset it."
+    return f"{decoded.problem} Restore the last recorded state, or have it initialised with `manage.py circuit init`."
 
 
 def _no_database() -> CannotReach:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db import Error, transaction
+from django.db import DataError, Error, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from circuit import metrics, store
@@ -21,8 +21,9 @@ IN_FLIGHT = timedelta(seconds=5)
 def drain_spool(*, now: datetime | None = None) -> int:
     """Write what waits in the spool into PostgreSQL, oldest first; returns how many records were written.
 
-    Entries younger than a few seconds are left to the request that wrote them. One that cannot be understood is set
-    aside and logged, the others go on. Raises `CannotReach`, and `django.db.Error` while PostgreSQL is away.
+    Entries younger than a few seconds are left to the request that wrote them. One that cannot be understood, or that
+    PostgreSQL refuses for what it says, is set aside and logged; the others go on.
+    Raises `CannotReach`, and `django.db.Error` while PostgreSQL is away.
     """
     until = int(((now or timezone.now()) - IN_FLIGHT).timestamp() * 1000)
     try:
@@ -32,18 +33,21 @@ def drain_spool(*, now: datetime | None = None) -> int:
 
 
 def drain(until: str) -> int:
+    """As `drain_spool`, up to and with an entry id, or `+` for all. Raises `store.BreakerUnreachable` besides."""
     written = 0
     while entries := store.spooled(until=until):
         for entry_id, text in entries:
             try:
                 record = Record.parse(text)
-            except ValueError:
-                log.error("circuit_spool_entry_unreadable", extra={"entry": entry_id})
+                with transaction.atomic():
+                    written += archive(record)
+                    with connection.cursor() as cursor:
+                        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what it would refuse, it refuses here
+            except (ValueError, IntegrityError, DataError) as error:
+                log.error("circuit_spool_entry_refused", extra={"entry": entry_id, "cause": type(error).__name__})
                 metrics.SPOOL_REFUSED.inc()
                 store.set_aside(entry_id, text)
                 continue
-            with transaction.atomic():
-                written += archive(record)
             store.forget_spooled(entry_id)
     return written
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 import redis
 
-from circuit import wire
+from circuit import metrics, wire
 from circuit.wire import Snapshot
 from opsportal.observability.redis_client import redis_client
 
@@ -52,6 +52,7 @@ def read() -> Snapshot:
         values = redis_client().mget(wire.STATE_KEY, wire.REASON_KEY, wire.AT_KEY, wire.NOTE_KEY)
     except (redis.RedisError, OSError, UnicodeDecodeError) as error:
         raise BreakerUnreachable(type(error).__name__) from error
+    metrics.LAST_READ.set_to_current_time()
     return Snapshot(*cast(list[Any], values))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from opsportal.accounts.roles import lowest_role_with, plain_words
+from opsportal.audit.recorder import command_line_label
 
 if TYPE_CHECKING:
     from opsportal.accounts.models import User
@@ -43,11 +43,7 @@ class Actor:
     @classmethod
     def command_line(cls) -> Self:
         """Whoever runs `manage.py`: trusted as the machine trusts them, named in the audit log (AU-6)."""
-        try:
-            name = getpass.getuser()
-        except (OSError, KeyError):
-            name = "unknown"
-        return cls(label=f"{name} (command line)")
+        return cls(label=command_line_label())
 
     @classmethod
     def system(cls, name: str) -> Self:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 GENESIS = bytes(32)
 
-#: The text of an entry that the chain covers, as SQL over alias `e`. Migration 0001 holds the same text inside the
+#: The text of an entry that the chain covers, as SQL over alias `e`. Migration 0002 holds the same text inside the
 #: trigger; a test compares the two.
 MESSAGE_SQL = """jsonb_build_array(
     e.id, (extract(epoch FROM e."timestamp") * 1000000)::bigint, e.event_id, e.event, e.event_type, e.outcome,

@@ -1,4 +1,4 @@
-"""One row per thing that happened. The table is partitioned by month, append-only and chained; see migration 0001."""
+"""One row per thing that happened. The table is partitioned by month, append-only and chained; see migration 0002."""
 
 from __future__ import annotations
 

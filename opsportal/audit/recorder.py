@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 import uuid
 from datetime import datetime
@@ -80,7 +81,8 @@ def fill_from_context(entry: Entry) -> None:
         entry.resource_type = entry.resource_type or (entry.content_type.model if entry.content_type else "")
         entry.resource_id = entry.resource_id or entry.object_pk
     if entry.actor_id is None and not entry.actor_label:
-        entry.actor_id, entry.actor_label = context.actor_id, context.actor_label
+        entry.actor_id = context.actor_id
+        entry.actor_label = context.actor_label or (command_line_label() if context.source == "cli" else "")
     entry.remote_addr = entry.remote_addr or context.ip
     entry.cid = entry.cid or context.request_id
     entry.source = entry.source or context.source
@@ -91,6 +93,15 @@ def fill_from_context(entry: Entry) -> None:
         metrics.EVENTS_TOTAL.labels(entry.event_type, entry.outcome).inc()
 
     transaction.on_commit(count)
+
+
+def command_line_label() -> str:
+    """Who runs a command, by the name that the operating system knows (AU-6)."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = "unknown"
+    return f"{name} (command line)"
 
 
 def mask_value(value: str) -> str:

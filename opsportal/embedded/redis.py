@@ -40,8 +40,8 @@ class EmbeddedRedis(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL of database 0, password included."""
-        return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
+        """The URL of database 0, password included. The user is named because redis-cli before 7.2 wants one."""
+        return f"redis://default:{self.password}@{LOOPBACK}:{self.port}/0"
 
     def _prepare(self) -> None:
         files.private_folder(self.folder)

@@ -32,6 +32,12 @@ def client_ip(request: HttpRequest) -> str | None:
     return str(believed)
 
 
+def from_trusted_proxy(request: HttpRequest) -> bool:
+    """Whether the peer itself is one of `settings.TRUSTED_PROXIES`, so that its X-Forwarded headers may be believed."""
+    peer = _parse(request.META.get("REMOTE_ADDR", ""))
+    return peer is not None and _trusted(peer)
+
+
 def _trusted(address: _Address) -> bool:
     return any(address in network for network in settings.TRUSTED_PROXIES)
 

@@ -80,6 +80,16 @@ def scrape_registry() -> CollectorRegistry:
     return registry
 
 
+def latest_value(name: str) -> float | None:
+    """The value of a gauge without labels over all processes, as its multiprocess mode says; None if there is none."""
+    registry = CollectorRegistry(auto_describe=False)
+    directory = multiprocess_directory()
+    if directory is None:
+        return REGISTRY.get_sample_value(name)
+    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    return registry.get_sample_value(name)
+
+
 def multiprocess_directory() -> Path | None:
     """Where the processes write their values; None in a process on its own."""
     path = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")

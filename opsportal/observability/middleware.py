@@ -3,19 +3,22 @@
 import re
 import time
 from collections.abc import Callable
+from typing import cast
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import resolve
 
 from opsportal.observability import context
-from opsportal.observability.client_ip import client_ip
+from opsportal.observability.client_ip import client_ip, from_trusted_proxy
 
 log = structlog.stdlib.get_logger(__name__)
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 # What machines ask for every second would drown what people did.
-_QUIET_PATHS = frozenset(("/metrics", "/livez", "/readyz", "/health"))
+QUIET_PATHS = frozenset(("/metrics", "/livez", "/readyz", "/health"))
 
 
 class RequestContextMiddleware:
@@ -31,6 +34,8 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request inside its context."""
         started = time.perf_counter()
+        if "HTTP_X_FORWARDED_PROTO" in request.META and not from_trusted_proxy(request):
+            del request.META["HTTP_X_FORWARDED_PROTO"]  # anybody can claim to have come over TLS
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _ACCEPTED_ID.fullmatch(given) else context.new_request_id()
         request.request_id = request_id  # type: ignore[attr-defined]
@@ -55,6 +60,23 @@ class RequestContextMiddleware:
             structlog.contextvars.clear_contextvars()
 
 
+class ProbeMiddleware:
+    """Answers /livez, /readyz, /health and /metrics before sessions and before the check of the Host header.
+
+    Orchestrators and Prometheus ask by IP address, which is in nobody's ALLOWED_HOSTS.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """The probe's own view, or the rest of the stack."""
+        if request.path in QUIET_PATHS:
+            match = resolve(request.path)
+            return cast(HttpResponseBase, match.func(request, *match.args, **match.kwargs))
+        return self.get_response(request)
+
+
 def bind_user(request: HttpRequest) -> None:
     """Name `request.user` as the actor of what follows. Called once the session's user is known."""
     user = request.user
@@ -64,7 +86,7 @@ def bind_user(request: HttpRequest) -> None:
 
 def _log_finished(request: HttpRequest, status: int, seconds: float) -> None:
     path = request.path
-    quiet = path in _QUIET_PATHS or path.endswith("/fragment/")
+    quiet = path in QUIET_PATHS or path.endswith("/fragment/") or path.startswith(settings.STATIC_URL)
     write = log.debug if quiet else log.info
     write(
         "request_finished",

@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "opsportal.observability.middleware.ProbeMiddleware",
     "opsportal.accounts.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -118,11 +119,13 @@ def _database(name: str) -> dict[str, Any]:
     config["CONN_MAX_AGE"] = 300
     config["CONN_HEALTH_CHECKS"] = True
     # The audit trigger keys its chain with this; it is a start-up parameter so that no statement carries it.
+    given: dict[str, str] = config.get("OPTIONS", {})
+    limits = f"{chain_key_option(AUDIT_CHAIN_KEY)} {STATEMENT_LIMITS}"
     config["OPTIONS"] = {
-        **config.get("OPTIONS", {}),
+        **given,
         "connect_timeout": 2,
         "application_name": "opsportal",
-        "options": f"{chain_key_option(AUDIT_CHAIN_KEY)} {STATEMENT_LIMITS}",
+        "options": f"{limits} {given.get('options', '')}".strip(),
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 3,
@@ -134,6 +137,8 @@ DATABASES = {"default": _database("DATABASE_URL")}
 #: The role that owns the tables; only `manage.py prepare` connects with it.
 DATABASE_OWNER = _database("DATABASE_OWNER_URL") if e.text("DATABASE_OWNER_URL", "") else None
 REDIS_URL = e.text("REDIS_URL")
+if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    e.refuse("REDIS_URL must begin with redis://, rediss:// or unix://.")
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",

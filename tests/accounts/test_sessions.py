@@ -204,6 +204,13 @@ def test_warm_request__needs_no_query(users: Any, django_assert_num_queries: Any
         client.get(reverse("admin:circuit_fragment"))
 
 
+def test_change_by_command_line__names_the_os_user(users: Any) -> None:
+    """AU-6: also for a plain model change."""
+    users.viewer.first_name = "Vera"
+    users.viewer.save()
+    assert Entry.objects.filter(event="object_update").latest("id").actor_label.endswith("(command line)")
+
+
 def test_passwords__are_kept_with_argon2() -> None:
     """AUTH-1: in the settings that are shipped."""
     from opsportal.settings import base

@@ -64,6 +64,7 @@ def test_dev_auth__in_development__starts(environment: str) -> None:
         ("DATABASE_URL", None),
         ("DATABASE_URL", "sqlite:///x.db"),
         ("REDIS_URL", None),
+        ("REDIS_URL", "localhost:6379"),
         ("ENVIRONMENT", "prod"),
         ("TRUSTED_PROXIES", "not-a-network"),
         ("CIRCUIT_DIALECT", "xml"),
@@ -145,6 +146,31 @@ def test_production__headers_and_cookies() -> None:
     )
     assert "session cookie: __Host-sessionid True True Lax" in text
     assert "plain: 301 https://portal.example.com/admin/login/" in text
+
+
+def test_database_url__own_options__are_kept_beside_the_portals() -> None:
+    """RUN-5: a search path of one's own does not silently vanish, nor the chain's key."""
+    answer = start(
+        "import django; django.setup(); from django.conf import settings; print(settings.DATABASES['default']['OPTIONS']['options'])",
+        DATABASE_URL=GOOD["DATABASE_URL"] + "?options=-c%20search_path%3Dportal",
+    )
+    assert "opsportal.audit_pads=" in answer.stdout and answer.stdout.strip().endswith("-c search_path=portal")
+
+
+PROBES = """
+import django; django.setup()
+from django.test import Client
+print(Client(headers={"host": "10.1.2.3:8000"}).get("/livez").status_code)
+print(Client(headers={"host": "10.1.2.3:8000"}).get("/admin/login/", secure=True).status_code)
+claims = {"host": "portal.example.com", "x-forwarded-proto": "https"}
+print(Client(headers=claims, REMOTE_ADDR="203.0.113.5").get("/admin/login/").status_code)
+"""
+
+
+def test_probe_by_address__is_answered__and_a_claim_of_tls_by_a_stranger_is_not_believed() -> None:
+    """RUN-6, AUTH-4: orchestrators ask by IP; X-Forwarded-Proto counts only from a trusted proxy."""
+    answer = start(PROBES, TRUSTED_PROXIES="10.0.0.0/8")
+    assert answer.stdout.split() == ["200", "400", "301"], answer.stderr
 
 
 def test_deployment_checks__production__are_clean() -> None:

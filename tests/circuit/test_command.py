@@ -41,7 +41,7 @@ def test_refusals__are_one_sentence(db: None, users: Any) -> None:
     with pytest.raises(CommandError, match="unknown"):
         run("reset", "--reason", WHY, "--acknowledge")
     run("init")
-    with pytest.raises(CommandError, match="already has a state"):
+    with pytest.raises(CommandError, match="already holds a breaker state"):
         run("init")
     with pytest.raises(CommandError, match="You may not trip"):
         run("trip", "--reason", "x", "--as", users.viewer.username)

@@ -48,6 +48,33 @@ def test_init__state_exists__is_refused(open_breaker: None) -> None:
         services.init_breaker(by=DESK)
 
 
+def test_init__a_state_was_recorded_before__wants_to_be_told_twice(
+    open_breaker: None, redis: redis_client.Redis
+) -> None:
+    """CB-2: after data loss init must not quietly turn TRIPPED into OPEN."""
+    services.trip_breaker(by=DESK, reason="limit")
+    redis.flushall()
+    with pytest.raises(WrongState, match="was TRIPPED when it was last recorded"):
+        services.init_breaker(by=DESK)
+    assert read_breaker().state == State.UNKNOWN
+    services.init_breaker(by=DESK, acknowledged=True)
+    assert read_breaker().state == State.OPEN
+
+
+def test_reset__state_makes_no_sense__says_the_way_that_works(open_breaker: None, redis: redis_client.Redis) -> None:
+    """CB-2: the advice of a refusal can be followed."""
+    redis.set("circuit_breaker:state", "banana")
+    for refused in (
+        lambda: services.reset_breaker(by=DESK, reason=WHY, acknowledged=True),
+        lambda: services.init_breaker(by=DESK, acknowledged=True),
+    ):
+        with pytest.raises(WrongState, match=r"banana.*Trip the breaker: that writes a clean state"):
+            refused()
+    services.trip_breaker(by=DESK, reason="as advised")
+    services.reset_breaker(by=DESK, reason=WHY, acknowledged=True)
+    assert read_breaker().state == State.OPEN
+
+
 def test_trip__open__writes_the_canonical_keys(open_breaker: None, redis: redis_client.Redis) -> None:
     """CB-2, CB-9, AU-3: state, reason and time for the platform; history row and audit entry for people."""
     done = services.trip_breaker(by=DESK, reason="  drawdown   limit ", category="drawdown")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis as redis_client
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
@@ -138,6 +139,38 @@ def test_portal_killed_between_redis_and_postgresql__record_is_written_by_the_ta
     assert spool.drain_spool(now=timezone.now() + LATER) == 1
     assert Entry.objects.get(event="circuit_trip").reason == "kill -9 right after"
     assert spool.drain_spool(now=timezone.now() + LATER) == 0
+
+
+def test_spooled_record_that_postgresql_refuses__is_set_aside_and_blocks_nothing(redis: redis_client.Redis) -> None:
+    """CB-8, Q-4: one bad record never stops the others, nor a reset."""
+    services.trip_breaker(by=DESK, reason="limit")
+    bad = replace(record_of(Kind.TRIP, State.TRIPPED, "x", by=DESK, source=Source.PORTAL, now=None), actor_id=987654321)
+    redis.xadd(wire.SPOOL_KEY, {"transition": bad.dump()})
+    services.reset_breaker(by=DESK, reason=WHY, acknowledged=True)
+    assert redis.get("circuit_breaker:state") == "OPEN"
+    assert (redis.xlen(wire.SPOOL_KEY), redis.xlen(wire.SPOOL_REFUSED_KEY)) == (0, 1)
+    assert chain.verify().ok
+
+
+def test_staleness_metric__one_failed_scrape__is_the_age_of_the_newest_reading(redis_server: Any) -> None:
+    """CB-12, SLA-2: whoever read it last, not whoever was scraped last."""
+    from circuit.collector import BreakerCollector
+
+    read_breaker()
+    with redis_server.stopped():
+        values = {metric.name: metric.samples[0].value for metric in BreakerCollector().collect()}
+    assert 0 <= values["cb_staleness_seconds"] < 5
+
+
+def test_commands__postgresql_down__one_sentence(postgres_server: Any) -> None:
+    """RUN-5: no traceback for a tired operator."""
+    with postgres_server.stopped():
+        reconnect()
+        with pytest.raises(CommandError, match="PostgreSQL does not answer"):
+            call_command("audit", "verify")
+        with pytest.raises(CommandError, match="PostgreSQL does not answer"):
+            call_command("circuit", "trip", "--reason", "x", "--as", "somebody")
+    reconnect()
 
 
 def test_reset__commit_fails_after_redis__is_tripped_again(

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from circuit import services
 from circuit.errors import Refused
@@ -27,6 +28,9 @@ class Command(BaseCommand):
         status.add_argument("--json", action="store_true", help="as JSON")
         init = actions.add_parser("init", help="create the state OPEN where Redis has none")
         init.add_argument("--reason", default="First start")
+        init.add_argument(
+            "--acknowledge", action="store_true", help="OPEN is meant although a state was recorded before"
+        )
         trip = actions.add_parser("trip", help="halt trading")
         trip.add_argument("--reason", required=True)
         trip.add_argument("--category", default=Category.MANUAL.value, choices=Category.values)
@@ -46,6 +50,8 @@ class Command(BaseCommand):
             raise CommandError(refusal.sentence) from None
         except PermissionRefused as refusal:
             raise CommandError(refusal.sentence) from None
+        except Error:
+            raise CommandError("PostgreSQL does not answer, and this needs it. Nothing was changed.") from None
 
     def _status(self, options: dict[str, Any]) -> None:
         reading = read_breaker()
@@ -71,7 +77,7 @@ class Command(BaseCommand):
             raise SystemExit(3)
 
     def _init(self, options: dict[str, Any]) -> None:
-        services.init_breaker(by=_actor(options), reason=options["reason"])
+        services.init_breaker(by=_actor(options), reason=options["reason"], acknowledged=options["acknowledge"])
         self.stdout.write("OPEN · trading")
 
     def _trip(self, options: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from opsportal.audit import chain
 
@@ -21,7 +22,13 @@ class Command(BaseCommand):
         parser.add_argument("--checkpoints", type=Path, help="checkpoint file; default: AUDIT_CHECKPOINT_FILE")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Exit code 0 when the log is intact, 1 when it is not."""
+        """Exit code 0 when the log is intact, 1 when it is not or cannot be read."""
+        try:
+            self._run(options)
+        except Error:
+            raise CommandError("PostgreSQL does not answer, so the audit log cannot be read. Try again.") from None
+
+    def _run(self, options: dict[str, Any]) -> None:
         if options["action"] == "checkpoint":
             head = chain.checkpoint()
             self.stdout.write(f"checkpoint: record {head.seq}, head {head.hash.hex()}")
