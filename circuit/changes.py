@@ -104,7 +104,7 @@ def change_of(record: Record, seen: Snapshot, decoded: Decoded) -> store.Change:
     return replace(change, note=note.dump())
 
 
-def note_of(record: Record, change: store.Change, before: Note | None, *, trip_by: str = "") -> Note:
+def note_of(record: Record, change: store.Change, before: Note | None) -> Note:
     """What the portal will remember of this change; `before` is what it remembered until now."""
     trip = record.kind == Kind.TRIP
     return Note(
@@ -115,6 +115,6 @@ def note_of(record: Record, change: store.Change, before: Note | None, *, trip_b
         by=record.actor_label,
         source=record.source.value,
         since=wire.instant_text(record.at),
-        trip_by=record.actor_label if trip else trip_by or (before.trip_by if before else ""),
+        trip_by=record.actor_label if trip else before.trip_by if before else "",
         trip_source=record.source.value if trip else before.trip_source if before else "",
     )

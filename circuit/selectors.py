@@ -126,7 +126,7 @@ def _last_known(now: datetime) -> Reading:
 
 
 def _from_history(recorded: Transition) -> Decoded:
-    trip = recorded if recorded.kind == Kind.TRIP else Transition.objects.filter(kind=Kind.TRIP).first()
+    trip = last_trip()
     return Decoded(
         state=State(recorded.to_state),
         dialect=None,
@@ -146,6 +146,11 @@ def newest_transition() -> Transition | None:
 def last_recorded() -> Transition | None:
     """The newest change that led to OPEN or TRIPPED: what could be restored after Redis has lost its data."""
     return Transition.objects.filter(to_state__in=[State.OPEN, State.TRIPPED]).order_by("-recorded_at").first()
+
+
+def last_trip() -> Transition | None:
+    """The newest trip in the history."""
+    return Transition.objects.filter(kind=Kind.TRIP).order_by("-recorded_at").first()
 
 
 @dataclass(frozen=True)
@@ -240,7 +245,7 @@ def _why_off(reading: Reading, *, may_trip: bool, may_reset: bool, role: str) ->
     reset = {
         State.OPEN: "Trading is allowed; there is nothing to reset.",
         State.QUIET_PERIOD: "The platform ends its quiet period itself.",
-        State.UNKNOWN: "An unknown state cannot be reset.",
+        State.UNKNOWN: "An unknown state cannot be reset. A trip writes a clean one, which can.",
     }.get(reading.state, "")
     return trip, reset
 

@@ -20,7 +20,7 @@ from circuit.changes import REASON_MAX, change_of, note_of, record_of
 from circuit.errors import CannotReach, InvalidInput, Refused, StaleForm, TooSoon, WrongState
 from circuit.models import Category, Kind, Source, State
 from circuit.records import Record, archive
-from circuit.selectors import last_recorded
+from circuit.selectors import last_recorded, last_trip
 from circuit.wire import Decoded, Snapshot
 from opsportal.accounts.actors import Actor
 from opsportal.audit import recorder
@@ -188,21 +188,25 @@ def restore_breaker(
         raise WrongState("No state was ever recorded, so there is none to restore. Use `manage.py circuit init`.")
     target = State(recorded.to_state)
     record = record_of(Kind.RESTORE, target, text, by=by, source=source, now=now).left(State.UNKNOWN)
-    change = change_of(record, seen, wire.decode(seen))
-    if target == State.TRIPPED:
-        # The trip itself lies in the past: show its reason and time, not those of the restoration.
-        change = replace(
-            change,
-            reason=recorded.reason,
-            at=wire.instant_text(recorded.at),
-            state=wire.encode_state(
-                settings.CIRCUIT_DIALECT, seen, target, reason=recorded.reason, by=by.label, now=recorded.at
-            ),
-        )
-        change = replace(change, note=note_of(record, change, None, trip_by=recorded.actor_label).dump())
+    change = _with_last_trip(record, seen, change_of(record, seen, wire.decode(seen)))
     _record_then_write(record, seen, change)
     log.warning("circuit_restored", extra={"action": "circuit_restore"})
     return Done(record.id, target, recorded=True)
+
+
+def _with_last_trip(record: Record, seen: Snapshot, change: store.Change) -> store.Change:
+    """The change of a restoration with the reason and time of the last trip, which Redis has lost as well."""
+    trip = last_trip()
+    if trip is None:
+        return change
+    change = replace(change, reason=trip.reason, at=wire.instant_text(trip.at), history=None)
+    if record.to_state == State.TRIPPED:
+        state = wire.encode_state(
+            settings.CIRCUIT_DIALECT, seen, State.TRIPPED, reason=trip.reason, by=trip.actor_label, now=trip.at
+        )
+        change = replace(change, state=state)
+    note = note_of(record, change, None)
+    return replace(change, note=replace(note, trip_by=trip.actor_label, trip_source=trip.source).dump())
 
 
 def _record_then_write(record: Record, seen: Snapshot, change: store.Change) -> None:

@@ -14,7 +14,7 @@ from circuit.changes import external_record, note_of
 from circuit.errors import CannotReach
 from circuit.models import Category, Kind, State, Transition
 from circuit.records import Record
-from circuit.selectors import newest_transition
+from circuit.selectors import last_trip, newest_transition
 from circuit.services import Done, read_or_refuse
 from circuit.wire import Decoded, Note, Snapshot
 
@@ -69,7 +69,7 @@ def _remembered_by_history() -> Note | None:
     newest = newest_transition()
     if newest is None:
         return None
-    trip = newest if newest.kind == Kind.TRIP else Transition.objects.filter(kind=Kind.TRIP).first()
+    trip = last_trip()
     return Note(
         id=str(newest.pk),
         state=None,

@@ -48,6 +48,6 @@ def test_refusals__are_one_sentence(db: None, users: Any) -> None:
     with pytest.raises(CommandError, match="no active user"):
         run("trip", "--reason", "x", "--as", "nobody")
     run("trip", "--reason", "x", "--as", users.operator.username)
-    with pytest.raises(CommandError, match="Tick the box"):
+    with pytest.raises(CommandError, match="pass --acknowledge"):
         run("reset", "--reason", WHY)
     assert read_breaker().state == "TRIPPED"

@@ -381,6 +381,18 @@ def test_answer_lost_on_the_way__the_change_counts_as_made(open_breaker: None, r
     assert redis.xlen(wire.SPOOL_KEY) == 1
 
 
+def test_restore_of_open__brings_the_last_trip_back_too(open_breaker: None, redis: redis_client.Redis) -> None:
+    """CB-1, CB-2: reason, time and name of the last trip come from the history."""
+    services.trip_breaker(by=Actor.system("alice"), reason="limit")
+    services.reset_breaker(by=DESK, reason=WHY, acknowledged=True)
+    redis.flushall()
+    services.restore_breaker(by=DESK, reason=WHY, acknowledged=True)
+    decoded = read_breaker().decoded
+    assert (decoded.state, decoded.reason) == (State.OPEN, "limit")
+    assert decoded.at == Transition.objects.get(kind="trip").at
+    assert decoded.note and decoded.note.trip_by == "alice"
+
+
 def test_first_start__nothing_anywhere__nothing_is_recorded(db: None) -> None:
     """CB-2: an uninitialised breaker is no change."""
     assert watching.notice_external_change() is None
