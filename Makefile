@@ -16,7 +16,7 @@ help: ## this list
 run: setup ## start the whole portal on http://127.0.0.1:8000/ (PORT=… for another port); Ctrl-C ends it
 	@exec $(PY) -m opsportal.embedded.run
 
-test: setup chromium ## run every test (ARGS="-k name" for some)
+test: setup chromium wrk ## run every test (ARGS="-k name" for some)
 	@exec $(PY) -m pytest $(ARGS)
 
 # Production-like settings for checks that look at settings but must reach no server.
@@ -29,7 +29,7 @@ CHECK_ENV = ENVIRONMENT=production DATABASE_URL=postgresql://nobody:none@127.0.0
 lint: setup ## style, types, layers, migrations and deployment checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	@echo "mypy"; $(CHECK_ENV) $(PY) -m mypy .
+	@echo "mypy"; $(CHECK_ENV) $(CHECK_ENV) $(PY) -m mypy .
 	$(VENV)/bin/lint-imports
 	@echo "manage.py makemigrations --check"; $(CHECK_ENV) $(PY) -W ignore manage.py makemigrations --check --dry-run
 	@echo "manage.py check --deploy"; $(CHECK_ENV) $(PY) manage.py check --deploy --fail-level WARNING
@@ -94,4 +94,4 @@ wrk:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk >/dev/null && exit 0; \
 	fi; \
-	echo "make: the benchmarks need wrk; install it (Debian: sudo apt-get install wrk; macOS: brew install wrk) and run make bench again" >&2; exit 1
+	echo "make: the benchmarks and their tests need wrk; install it (Debian: sudo apt-get install wrk; macOS: brew install wrk) and try again" >&2; exit 1

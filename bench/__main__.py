@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from bench import report, servers
 from bench.report import Options
 
+BUSY_PERCENT = 15.0
 PARTS = ("polled", "audit", "staleness")
 
 
@@ -24,8 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     started = time.monotonic()
+    machine = report.machine()
+    if machine["busy_percent"] > BUSY_PERCENT:
+        print(f"note: other work keeps this machine {machine['busy_percent']:.0f} % busy; the figures will suffer\n")
     try:
-        found = run(only, options)
+        found = {"machine": machine, **run(only, options)}
     except servers.BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -52,7 +56,7 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
         sessions=given.sessions,
         seconds=given.seconds,
         rounds=given.rounds,
-        steady_seconds=min(usual.steady_seconds, 2.5 * given.seconds),
+        steady_seconds=min(usual.steady_seconds, 5 / 3 * given.seconds),
         changes=given.changes,
         pollers=min(usual.pollers, given.sessions),
     )
@@ -74,7 +78,7 @@ def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
             found["audit"] = audit.measure(running, options)
             print(audit.table(found["audit"]).text(), flush=True)
         if parts != ("audit",):
-            keys = people.sign_in_people(options.sessions)
+            keys = people.sign_in_people(options.sessions + polled.SPARE)
         if "polled" in parts:
             found["polled"] = polled.measure(running, keys, options)
             print(polled.table(found["polled"]).text(), flush=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import queue
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkProcess
 from multiprocessing.queues import Queue
 from statistics import median
-from typing import Any
+from threading import Barrier
+from typing import Any, TypeAlias
 
 import psycopg
 from django.db import connections, transaction
@@ -24,8 +26,19 @@ WORK_SECONDS = 0.010
 STEADY_PER_SECOND = 100.0
 PROMISED_MS = 20.0
 """AU-7: the 95th percentile of a write at 100 writes a second."""
+Results: TypeAlias = "Queue[list[float] | str]"
 # Forked, so that eight writers need not load Django eight times on two cores.
 _fork = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How one writer writes. Seconds; `rate` is writes a second, None for as many as it can."""
+
+    seconds: float
+    work: float
+    rate: float | None
+    offset: float
 
 
 @dataclass(frozen=True)
@@ -44,19 +57,25 @@ def measure(servers: Servers, options: Options) -> dict[str, Any]:
     for name in (CHAINED, UNCHAINED):
         servers.copy_database(name)
     _disable_chain(servers)
-    found: dict[str, Any] = {"writers": options.writers, "work_ms": WORK_SECONDS * 1000}
-    for label, work in (("with work", WORK_SECONDS), ("flat out", 0.0)):
-        runs: dict[str, list[Writes]] = {CHAINED: [], UNCHAINED: []}
-        for _ in range(max(1, options.rounds - 1)):
-            for name in (CHAINED, UNCHAINED):
-                runs[name].append(_write(name, options.writers, seconds=options.seconds, work=work))
-        found[label] = {name: _middle(several) for name, several in runs.items()}
-    steady = STEADY_PER_SECOND / options.writers
-    found["steady"] = {
-        name: _write(name, options.writers, seconds=options.steady_seconds, rate=steady) for name in (CHAINED, UNCHAINED)
+    each = options.seconds
+    found: dict[str, Any] = {
+        "writers": options.writers,
+        "work_ms": WORK_SECONDS * 1000,
+        "with work": _in_turn(options, seconds=each, work=WORK_SECONDS),
+        "flat out": _in_turn(options, seconds=each),
+        "steady": _in_turn(options, seconds=options.steady_seconds, rate=STEADY_PER_SECOND / options.writers),
     }
     found["verify"] = _verify(servers)
     return found
+
+
+def _in_turn(options: Options, *, seconds: float, work: float = 0.0, rate: float | None = None) -> dict[str, Writes]:
+    """Round after round, so that whatever else the machine does falls on both alike; medians."""
+    runs: dict[str, list[Writes]] = {CHAINED: [], UNCHAINED: []}
+    for _ in range(options.rounds):
+        for name, several in runs.items():
+            several.append(_write(name, options.writers, seconds=seconds, work=work, rate=rate))
+    return {name: _middle(several) for name, several in runs.items()}
 
 
 def _disable_chain(servers: Servers) -> None:
@@ -65,21 +84,23 @@ def _disable_chain(servers: Servers) -> None:
         connection.execute("ALTER TABLE audit_entry DISABLE TRIGGER audit_chain")
 
 
-def _write(
-    database: str, writers: int, *, seconds: float, work: float = 0.0, rate: float | None = None
-) -> Writes:
+def _write(database: str, writers: int, *, seconds: float, work: float, rate: float | None) -> Writes:
     """All writers at once for `seconds`; with `rate` each writes so often a second, else as fast as it can."""
     connections.close_all()  # a forked child must not share a connection
-    results: Queue[list[float] | str] = _fork.Queue()
-    begin = time.monotonic() + 0.5
+    results: Results = _fork.Queue()
+    ready = _fork.Barrier(writers, timeout=30)
     children = [
-        _fork.Process(target=_writer, args=(database, begin + _offset(number, rate, writers), seconds, work, rate, results))
+        # At a steady rate the writers take turns.
+        _fork.Process(
+            target=_writer,
+            args=(database, ready, results, Pace(seconds, work, rate, number / (rate * writers) if rate else 0.0)),
+        )
         for number in range(writers)
     ]
     for child in children:
         child.start()
     try:
-        latencies = _collect(results, children, patience=seconds + 30)
+        latencies = _collect(results, children, patience=seconds + 60)
     finally:
         for child in children:
             child.kill()
@@ -93,51 +114,47 @@ def _write(
     )
 
 
-def _offset(number: int, rate: float | None, writers: int) -> float:
-    """At a steady rate the writers take turns."""
-    return number / (rate * writers) if rate else 0.0
-
-
-def _collect(results: Queue[list[float] | str], children: Sequence[ForkProcess], *, patience: float) -> list[float]:
+def _collect(results: Results, children: Sequence[ForkProcess], *, patience: float) -> list[float]:
     latencies: list[float] = []
     for _ in children:
-        answer = results.get(timeout=patience)
+        try:
+            answer = results.get(timeout=patience)
+        except queue.Empty:
+            raise BenchError(f"a writer of audit entries said nothing for {patience:.0f} s") from None
         if isinstance(answer, str):
             raise BenchError(f"a writer of audit entries failed: {answer}")
         latencies.extend(answer)
     return latencies
 
 
-def _writer(
-    database: str, begin: float, seconds: float, work: float, rate: float | None, results: Queue[list[float] | str]
-) -> None:
-    """A child's life: connect, wait for the start, write until the end, report the latencies in seconds."""
+def _writer(database: str, ready: Barrier, results: Results, pace: Pace) -> None:
+    """A child's life: connect, wait for the others, write until the end, report the latencies in seconds."""
     try:
         connections["default"].settings_dict["NAME"] = database
-        connections["default"].ensure_connection()
-        _write_one(0.0)  # prepares and plans
-        time.sleep(max(0.0, begin - time.monotonic()))
-        results.put(_write_until(begin, begin + seconds, work, rate))
+        _write_one(0.0)  # connects, and fills PostgreSQL's caches of this session
+        ready.wait()
+        results.put(_write_until(pace))
         connections.close_all()
     except Exception as error:
         results.put(f"{type(error).__name__}: {error}")
 
 
-def _write_until(begin: float, end: float, work: float, rate: float | None) -> list[float]:
+def _write_until(pace: Pace) -> list[float]:
     latencies = []
-    due = begin
+    due = time.monotonic() + pace.offset
+    end = due + pace.seconds
     while due < end:
+        time.sleep(max(0.0, due - time.monotonic()))
         started = time.monotonic()
-        _write_one(work)
+        _write_one(pace.work)
         finished = time.monotonic()
-        if rate is None:
+        if pace.rate is None:
             latencies.append(finished - started)
             due = finished
-            continue
-        # From when it was due: a writer that is late because the last write was slow says so.
-        latencies.append(finished - due)
-        due += 1 / rate
-        time.sleep(max(0.0, min(due, end) - time.monotonic()))
+        else:
+            # From when it was due: a write that had to wait for a slow one before it says so.
+            latencies.append(finished - due)
+            due += 1 / pace.rate
     return latencies
 
 
@@ -162,7 +179,9 @@ def _write_one(work: float) -> None:
 def _verify(servers: Servers) -> dict[str, float]:
     """`audit verify` over what was written. Raises BenchError when the log is not as it must be."""
     with psycopg.connect(servers.postgres.url(roles.SUPERUSER, UNCHAINED)) as connection:
-        row = connection.execute("SELECT (SELECT count(*) FROM audit_link), (SELECT count(*) FROM audit_entry)").fetchone()
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM audit_link), (SELECT count(*) FROM audit_entry)"
+        ).fetchone()
     default = connections["default"].settings_dict
     usual = default["NAME"]
     connections.close_all()
@@ -201,7 +220,9 @@ def table(found: dict[str, Any]) -> Table:
             figures = (writes.p50_ms, writes.p95_ms, writes.p99_ms)
             rows.append([f"{title}, {label}", f"{writes.per_second:,.0f}", *(f"{value:.1f}" for value in figures)])
     verify = found["verify"]
-    rows.append([f"audit verify of {verify['records']:,.0f} records", f"{verify['records_per_second']:,.0f}", "", "", ""])
+    rows.append(
+        [f"audit verify of {verify['records']:,.0f} records", f"{verify['records_per_second']:,.0f}", "", "", ""]
+    )
     return Table(
         f"Audit log, {found['writers']} writers (latency of a whole transaction in ms)",
         ["", "a second", "P50", "P95", "P99"],

@@ -26,6 +26,11 @@ class Target:
     cookies: Sequence[str]
     etag: str = ""
 
+    @property
+    def status(self) -> int:
+        """The one right answer."""
+        return 304 if self.etag else 200
+
 
 @dataclass(frozen=True)
 class Load:
@@ -56,6 +61,7 @@ def drive(servers: Servers, target: Target, *, seconds: int, pause_ms: int = 0) 
         "PATH": os.environ.get("PATH", os.defpath),
         "BENCH_COOKIES": str(cookies),
         "BENCH_CONNECTIONS": connections,
+        "BENCH_STATUS": str(target.status),
         "BENCH_ETAG": target.etag,
         "BENCH_PAUSE_MS": str(pause_ms),
     }
@@ -90,8 +96,9 @@ def _result(printed: str) -> dict[str, int]:
     if not lines:
         raise BenchError(f"wrk did not finish:\n{printed[-2000:]}")
     found: dict[str, int] = json.loads(lines[0])
-    if found["errors"]:
-        raise BenchError(f"{found['errors']} of {found['requests']} answers were errors:\n{printed[-2000:]}")
+    failed = max(found["errors"], found["wrong"])
+    if failed:
+        raise BenchError(f"{failed} of {found['requests']} answers were not what was asked for:\n{printed[-2000:]}")
     return found
 
 

@@ -11,10 +11,14 @@ from bench.load import Load, Target, drive, middle
 from bench.people import SessionKeys
 from bench.report import Options, Table
 from bench.servers import ORDINARY_SETTINGS, PORTAL_SETTINGS, BenchError, Servers, fetch, web_server
+from opsportal.accounts.models import UserSession
+from opsportal.accounts.sessions import SessionStore as PortalStore
 
 FRAGMENT = "/admin/circuit/fragment/"
 ORDINARY = "/ordinary/fragment/"
 POLL_MS = 1000
+SPARE = 2
+"""Sessions beyond those that poll, for the proof that the guard still bites."""
 
 
 def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, Any]:
@@ -23,8 +27,8 @@ def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, 
     with ExitStack() as stack:
         portal = stack.enter_context(web_server(servers, PORTAL_SETTINGS))
         ordinary = stack.enter_context(web_server(servers, ORDINARY_SETTINGS))
-        cookies = [f"sessionid={key}" for key in keys.portal]
-        stock_cookies = [f"sessionid={key}" for key in keys.ordinary]
+        cookies = [f"sessionid={key}" for key in keys.portal[:-SPARE]]
+        stock_cookies = [f"sessionid={key}" for key in keys.ordinary[:-SPARE]]
         targets = [
             Target("fragment 304", portal, FRAGMENT, cookies, etag=_etag(portal.port, cookies)),
             Target("fragment 200", portal, FRAGMENT, cookies),
@@ -35,22 +39,28 @@ def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, 
             drive(servers, target, seconds=1)  # imports, templates and caches are warm afterwards
         runs = _in_turn(servers, targets, rounds=options.rounds, seconds=options.seconds)
         full = {name: middle(loads) for name, loads in runs.items()}
-        polite = {
-            target.name: drive(servers, target, seconds=max(2, options.seconds), pause_ms=POLL_MS)
-            for target in targets
-        }
+        paced = _in_turn(servers, targets, rounds=options.rounds, seconds=max(2, options.seconds), pause_ms=POLL_MS)
+        polite = {name: middle(loads) for name, loads in paced.items()}
+        _prove_guard(portal.port, keys.portal[-SPARE:], targets[0].etag)
     slow = full["ordinary view"]
     ratios = {name: load.per_second / slow.per_second for name, load in full.items()}
-    cpu_ratios = {name: slow.web_cpu_ms / load.web_cpu_ms if load.web_cpu_ms else 0.0 for name, load in full.items()}
-    return {"sessions": len(cookies), "full": full, "polite": polite, "ratio": ratios, "cpu_ratio": cpu_ratios, "runs": runs}
+    return {
+        "sessions": len(cookies),
+        "full": full,
+        "polite": polite,
+        "ratio": ratios,
+        "runs": runs,
+    }
 
 
-def _in_turn(servers: Servers, targets: list[Target], *, rounds: int, seconds: int) -> dict[str, list[Load]]:
+def _in_turn(
+    servers: Servers, targets: list[Target], *, rounds: int, seconds: int, pause_ms: int = 0
+) -> dict[str, list[Load]]:
     """Round after round, so that whatever else the machine does falls on all alike."""
     runs: dict[str, list[Load]] = {target.name: [] for target in targets}
     for _ in range(rounds):
         for target in targets:
-            runs[target.name].append(drive(servers, target, seconds=seconds))
+            runs[target.name].append(drive(servers, target, seconds=seconds, pause_ms=pause_ms))
     return runs
 
 
@@ -62,9 +72,26 @@ def _check(target: Target) -> None:
     """What will be measured is the card, not the sign-in page."""
     headers = {"Cookie": target.cookies[-1]} | ({"If-None-Match": target.etag} if target.etag else {})
     status, _, body = fetch(target.server.port, target.path, headers)
-    wanted = 304 if target.etag else 200
-    if status != wanted or (status == 200 and "breaker__state" not in body):
-        raise BenchError(f"{target.name}: expected the card with status {wanted}, got {status}: {body[:300]}")
+    if status != target.status or (status == 200 and "breaker__state" not in body):
+        raise BenchError(f"{target.name}: expected the card with status {target.status}, got {status}: {body[:300]}")
+
+
+def _prove_guard(port: int, spare: list[str], etag: str) -> None:
+    """Speed counts only with the guard in place: an ended session and a lost role bite at the very next poll."""
+    ended, demoted = spare
+    for key in spare:
+        _expect(port, key, etag, 304)
+    PortalStore(ended).delete()
+    UserSession.objects.get(session_key=demoted).user.groups.clear()  # type: ignore[union-attr]
+    _expect(port, ended, etag, 204)  # sends the page to the sign-in
+    _expect(port, demoted, etag, 403)
+
+
+def _expect(port: int, key: str, etag: str, wanted: int) -> None:
+    headers = {"Cookie": f"sessionid={key}", "If-None-Match": etag, "HX-Request": "true"}
+    status = fetch(port, FRAGMENT, headers)[0]
+    if status != wanted:
+        raise BenchError(f"the guard does not hold: expected status {wanted}, got {status}")
 
 
 def table(found: dict[str, Any]) -> Table:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -20,10 +22,10 @@ class Options:
     """Counts and times of a run; the defaults take about three minutes."""
 
     sessions: int = 100
-    seconds: int = 4
+    seconds: int = 3
     rounds: int = 3
     writers: int = 8
-    steady_seconds: float = 10.0
+    steady_seconds: float = 5.0
     changes: int = 30
     pollers: int = 20
 
@@ -53,13 +55,22 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -(-len(ordered) * round(share * 1000) // 1000) - 1)] if ordered else 0.0
 
 
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and how busy others kept it in the second before."""
+    return {
+        "cpus": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "busy_percent": psutil.cpu_percent(interval=1.0),
+    }
+
+
 def save(found: dict[str, Any]) -> Path:
-    """Write the figures with date and machine to a file of their own in bench/results/."""
+    """Write the figures with their date to a file of their own in bench/results/."""
     now = datetime.now(UTC)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
-    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
-    content = {"at": now.isoformat(timespec="seconds"), "machine": machine, "load_before": os.getloadavg(), **found}
+    content = {"at": now.isoformat(timespec="seconds"), **found}
     path.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
     return path
 

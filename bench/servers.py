@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -149,14 +150,14 @@ def web_server(servers: Servers, settings: str) -> Iterator[WebServer]:
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=processes.die_with_parent(processes.signal.SIGTERM),
+            preexec_fn=processes.die_with_parent(signal.SIGTERM),
         )
     try:
         _wait_until_ready(process, port, log)
         yield WebServer(port, process)
     finally:
         family = _family(process.pid)
-        processes.end(family, polite=processes.signal.SIGTERM, grace=10)
+        processes.end(family, polite=signal.SIGTERM, grace=10)
         process.wait()
 
 

@@ -112,8 +112,9 @@ def _poll(number: int, port: int, key: str, sightings: Sightings, stop: threadin
 def table(found: dict[str, Any]) -> Table:
     """As people read it."""
     figures = [f"{found[name]:.2f}" for name in ("p50_seconds", "p95_seconds", "max_seconds")]
+    title = f"{found['changes']} changes, {found['pollers']} pages polling every {found['interval_seconds']:.0f} s"
     return Table(
         f"From a change in Redis to the card of a polling page, in seconds (CB-10: P95 ≤ {PROMISED_SECONDS:.0f} s)",
         ["", "P50", "P95", "max"],
-        [[f"{found['changes']} changes, {found['pollers']} pages polling every {found['interval_seconds']:.0f} s", *figures]],
+        [[title, *figures]],
     )

@@ -11,12 +11,13 @@ from django.utils import timezone
 
 from circuit import metrics, spool, store, wire
 from circuit.changes import external_record, note_of
-from circuit.errors import CannotReach
+from circuit.errors import CannotReach, WrongState
 from circuit.models import Category, Kind, State, Transition
 from circuit.records import Record
 from circuit.selectors import last_trip, newest_transition
-from circuit.services import Done, read_or_refuse
+from circuit.services import Done, read_or_refuse, trip_breaker
 from circuit.wire import Decoded, Note, Snapshot
+from opsportal.accounts.actors import Actor
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ WENT_BACK = "Redis went back to an earlier state: it has lost its latest writes.
 
 def notice_external_change(now: datetime | None = None) -> Done | None:
     """Record what changed in Redis without the portal. None when nothing did.
+
+    A trip that Redis has lost, with no reset after it, is made again.
 
     Meant to run every second. Raises `CannotReach` and, only where Redis alone cannot tell what was there before,
     `django.db.Error`.
@@ -49,7 +52,22 @@ def notice_external_change(now: datetime | None = None) -> Done | None:
     if not _write(seen, replace(change, note=note.dump())):
         return None
     _count(record)
-    return Done(record.id, decoded.state, recorded=spool.settle())
+    done = Done(record.id, decoded.state, recorded=spool.settle())
+    if went_back and before and before.to_state == State.TRIPPED and decoded.state == State.OPEN:
+        return _trip_again(before)
+    return done
+
+
+def _trip_again(before: Note) -> Done | None:
+    """Redis has lost a trip that nobody has reset: trading stays halted until somebody does."""
+    try:
+        return trip_breaker(
+            by=Actor.system("opsportal"),
+            reason=f"Redis has lost the trip of {before.by} at {before.since}. Halted again until somebody resets it.",
+            category=Category.OTHER,
+        )
+    except WrongState:
+        return None  # somebody else has tripped it in the meantime
 
 
 def _history_is_ahead_of(note: Note) -> bool:

@@ -348,16 +348,23 @@ def test_data_lost__is_recorded_and_can_be_restored(open_breaker: None, redis: r
 
 
 def test_redis_lost_its_latest_writes__is_noticed_and_recorded(open_breaker: None, redis: redis_client.Redis) -> None:
-    """CB-2, CB-9: a Redis that comes back without the trip of a second ago must not undo it unseen."""
+    """CB-2, CB-9: a Redis that comes back without the trip of a second ago must not undo it."""
     before = redis.mget(wire.STATE_KEY, wire.NOTE_KEY)
     services.trip_breaker(by=DESK, reason="lost in the crash")
     redis.mset({wire.STATE_KEY: text(before[0]), wire.NOTE_KEY: text(before[1])})
     redis.delete(wire.AT_KEY, wire.REASON_KEY)
     assert watching.notice_external_change() is not None
     assert watching.notice_external_change() is None
-    newest = newest_transition()
-    assert newest and (newest.kind, newest.source, newest.from_state) == ("reset", "external", "TRIPPED")
-    assert newest.reason == watching.WENT_BACK
+    lost, again = Transition.objects.order_by("-recorded_at")[1], newest_transition()
+    assert (lost.kind, lost.source, lost.from_state, lost.reason) == (
+        "reset",
+        "external",
+        "TRIPPED",
+        watching.WENT_BACK,
+    )
+    assert again and (again.kind, again.source, again.actor_label) == ("trip", "portal", "opsportal")
+    assert "lost the trip of desk" in again.reason
+    assert read_breaker().state == State.TRIPPED
 
 
 def test_note_lost__who_and_since_come_from_the_history(open_breaker: None, redis: redis_client.Redis) -> None:
