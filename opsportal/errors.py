@@ -19,6 +19,15 @@ def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
     return render(request, "404.html", status=404)
 
 
+def not_understood(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    """400: a request too large, or one that no browser sends."""
+    if request.path.startswith("/api/"):
+        return _problem(
+            400, "Bad Request", "The request cannot be understood, or it is too large. Nothing was changed."
+        )
+    return render(request, "400.html", status=400)
+
+
 def failed(request: HttpRequest) -> HttpResponse:
     """500; 503 when the cause is an unreachable database."""
     if database_is_down(sys.exc_info()[1]):

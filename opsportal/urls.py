@@ -17,5 +17,6 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("", include("opsportal.observability.urls")),
 ]
+handler400 = "opsportal.errors.not_understood"
 handler404 = "opsportal.errors.not_found"
 handler500 = "opsportal.errors.failed"

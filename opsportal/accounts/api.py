@@ -65,7 +65,8 @@ def problem(
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every refusal of the API is a problem document with a plain sentence."""
     if isinstance(error, PermissionRefused):
-        services.audit_refusal(context["request"]._request, error)
+        request = context["request"]
+        services.audit_refusal(error, user=request.user, where=request.path, method=request.method)
         return problem(403, error.sentence, missing=error.missing)
     if isinstance(error, Http404):
         return problem(404, "There is nothing at this address.")

@@ -105,7 +105,7 @@ class RefusalMiddleware:
         if isinstance(exception, PermissionRefused):
             if not request.user.is_authenticated:
                 return sign_in_first(request)
-            services.audit_refusal(request, exception)
+            services.audit_refusal(exception, user=request.user, where=request.path, method=request.method or "")
             return refused_page(request, exception)
         if services.database_is_down(exception):
             log.error("database_unavailable", extra={"path": request.path})

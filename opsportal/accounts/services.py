@@ -129,18 +129,20 @@ def note_activity(request: HttpRequest) -> None:
         log.warning("last_active_not_written")
 
 
-def audit_refusal(request: HttpRequest, refusal: PermissionRefused) -> None:
-    """Write the refused attempt into the audit log; with PostgreSQL down into the program's log."""
+def audit_refusal(refusal: PermissionRefused, *, user: User, where: str, method: str) -> None:
+    """Write the refused attempt into the audit log; with PostgreSQL down into the program's log.
+
+    `where` is the address or the command, `method` how it was asked.
+    """
     try:
         recorder.record(
             "admin_page_access_denied",
             event_type="access",
             outcome="denied",
-            actor_id=request.user.pk,
-            actor_label=request.user.get_username(),
+            actor=user,
             resource_type="page",
-            resource_id=request.path,
-            details={"missing": refusal.missing, "method": request.method},
+            resource_id=where,
+            details={"missing": refusal.missing, "method": method},
         )
     except Error:
         log.error("refusal_not_audited", extra={"missing": refusal.missing})

@@ -45,6 +45,12 @@ def test_refusals__are_one_sentence(db: None, users: Any) -> None:
         run("init")
     with pytest.raises(CommandError, match="You may not trip"):
         run("trip", "--reason", "x", "--as", users.viewer.username)
+    denied = Entry.objects.get(event="admin_page_access_denied")
+    assert (denied.actor_id, denied.resource_id, denied.outcome) == (
+        users.viewer.pk,
+        "manage.py circuit trip",
+        "denied",
+    )
     with pytest.raises(CommandError, match="no active user"):
         run("trip", "--reason", "x", "--as", "nobody")
     run("trip", "--reason", "x", "--as", users.operator.username)

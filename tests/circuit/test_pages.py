@@ -92,6 +92,14 @@ def test_trip__ten_kilobytes__is_refused_with_the_limit(users: Any) -> None:
     assert answer.status_code == 422 and "10,240 characters" in answer.content.decode()
 
 
+@pytest.mark.parametrize("extra", [{"reason": "x" * 2_000_000}, {f"field{n}": "x" for n in range(600)}])
+def test_trip__far_too_large__is_400_in_words(users: Any, extra: dict[str, str]) -> None:
+    """Q-5: never a bare error page."""
+    answer = signed_in(users.operator).post(reverse("admin:circuit_trip"), {"category": "manual", **extra})
+    assert answer.status_code == 400 and "Nothing was changed" in answer.content.decode()
+    assert read_breaker().state == "OPEN"
+
+
 def test_trip__unknown_category__is_refused(users: Any) -> None:
     """CB-12: the categories are fixed."""
     answer = signed_in(users.operator).post(reverse("admin:circuit_trip"), {"category": "rage", "reason": "x"})

@@ -14,6 +14,7 @@ from circuit.models import Category, Source
 from circuit.selectors import read_breaker
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.models import User
+from opsportal.accounts.services import audit_refusal
 
 
 class Command(BaseCommand):
@@ -49,6 +50,8 @@ class Command(BaseCommand):
         except Refused as refusal:
             raise CommandError(refusal.sentence) from None
         except PermissionRefused as refusal:
+            user = User.objects.get(username=options["as_user"])
+            audit_refusal(refusal, user=user, where=f"manage.py circuit {options['action']}", method="command")
             raise CommandError(refusal.sentence) from None
         except Error:
             raise CommandError("PostgreSQL does not answer, and this needs it. Nothing was changed.") from None
