@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core.cache import cache
@@ -46,16 +46,7 @@ def set_role(user: User, role: Role, *, by: Actor, reason: str = "") -> None:
         others = Group.objects.filter(name__in=[other.value for other in Role if other != role])
         user.groups.remove(*others)
         user.groups.add(Group.objects.get(name=role.value))
-        recorder.record(
-            "role_change",
-            event_type="admin",
-            actor=by.user,
-            actor_label=by.label,
-            resource_type="user",
-            resource_id=str(user.pk),
-            details={"before": before, "after": role},
-            reason=reason,
-        )
+        _audit("role_change", user, by=by, details={"before": before, "after": role}, reason=reason)
         end_sessions(user)
 
 
@@ -68,15 +59,7 @@ def disable_user(user: User, *, by: Actor, reason: str) -> None:
         user.is_active = False
         user.disabled_reason = reason.strip()
         user.save(update_fields=["is_active", "disabled_reason"])
-        recorder.record(
-            "user_disable",
-            event_type="admin",
-            actor=by.user,
-            actor_label=by.label,
-            resource_type="user",
-            resource_id=str(user.pk),
-            reason=reason,
-        )
+        _audit("user_disable", user, by=by, reason=reason)
         end_sessions(user)
 
 
@@ -86,16 +69,21 @@ def create_user(username: str, password: str, role: Role, *, by: Actor) -> User:
     with transaction.atomic():
         user = User.objects.create_user(username, password=password, is_staff=True)
         user.groups.add(Group.objects.get(name=role.value))
-        recorder.record(
-            "user_create",
-            event_type="admin",
-            actor=by.user,
-            actor_label=by.label,
-            resource_type="user",
-            resource_id=str(user.pk),
-            details={"username": username, "role": role},
-        )
+        _audit("user_create", user, by=by, details={"username": username, "role": role})
     return user
+
+
+def _audit(event: str, user: User, *, by: Actor, details: dict[str, Any] | None = None, reason: str = "") -> None:
+    recorder.record(
+        event,
+        event_type="admin",
+        actor=by.user,
+        actor_label=by.label,
+        resource_type="user",
+        resource_id=str(user.pk),
+        details=details,
+        reason=reason,
+    )
 
 
 def development_user() -> User:
