@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from auditlog.models import AbstractLogEntry
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 
@@ -63,6 +64,8 @@ class Entry(AbstractLogEntry):
     )
     cid = models.CharField(max_length=255, blank=True, null=True)
     timestamp = models.DateTimeField(default=timezone.now)
+
+    additional_data = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
 
     event_id = models.UUIDField(default=uuid.uuid4)
     event = models.CharField(max_length=64)

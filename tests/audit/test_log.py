@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +204,19 @@ def test_details__secrets_and_addresses__never_stored(db: None) -> None:
     assert "hunter2" not in stored and "t0ken" not in stored and "joe@" not in stored and '"count": 3' in stored
 
 
+def test_details__dates_ids_and_amounts__are_stored(db: None) -> None:
+    """AU-1: whatever a caller puts into the details, the action does not fail for it."""
+    details = {
+        "at": datetime(2026, 1, 2, tzinfo=UTC),
+        "id": uuid.UUID(int=7),
+        "limit": Decimal("0.05"),
+        "odd": object(),
+    }
+    recorder.record("export", details=details)
+    stored = Entry.objects.latest("id").additional_data
+    assert (stored["at"], stored["id"], stored["limit"]) == ("2026-01-02T00:00:00Z", str(uuid.UUID(int=7)), "0.05")
+
+
 def test_record__unknown_event__is_refused(db: None) -> None:
     """AU-2: names come from one list, so that a metric label never grows."""
     with pytest.raises(ValueError, match="unknown audit event"):
@@ -220,7 +236,7 @@ def test_user_change__is_a_diff_in_the_same_log(users: Any) -> None:
 
 def test_partitions__are_created_ahead_by_the_application(transactional_db: None) -> None:
     """AU-4: the application may create them, and only them; rows of any time find a place."""
-    from datetime import UTC, date, datetime
+    from datetime import date
 
     assert partitions.ensure_partitions(date(2031, 11, 15), months_ahead=2) == 3
     assert partitions.ensure_partitions(date(2031, 11, 15), months_ahead=2) == 0

@@ -1,4 +1,5 @@
 
+import django.core.serializers.json
 import django.db.models.deletion
 import django.utils.timezone
 import uuid
@@ -41,7 +42,7 @@ class Migration(migrations.Migration):
                         ('changes', models.JSONField(null=True, verbose_name='change message')),
                         ('remote_addr', models.GenericIPAddressField(blank=True, null=True, verbose_name='remote address')),
                         ('remote_port', models.PositiveIntegerField(blank=True, null=True, verbose_name='remote port')),
-                        ('additional_data', models.JSONField(blank=True, null=True, verbose_name='additional data')),
+                        ('additional_data', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True)),
                         ('actor_email', models.CharField(blank=True, max_length=254, null=True, verbose_name='actor email')),
                         ('object_pk', models.CharField(blank=True, default='', max_length=255)),
                         ('object_id', models.BigIntegerField(blank=True, null=True)),
