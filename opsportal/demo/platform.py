@@ -31,7 +31,7 @@ REASONS = (
 
 @dataclass
 class Platform:
-    """One order a second while trading is allowed; a trip of its own about every `trip_every` orders."""
+    """One order a second while trading is allowed; a trip of its own about every `trip_every` orders (0: never)."""
 
     client: redis.Redis
     dialect: str = "canonical"
@@ -57,7 +57,7 @@ class Platform:
         if not self.trading_allowed():
             self.refused += 1
             return "refused"
-        if self.chance.randrange(self.trip_every) == 0:
+        if self.trip_every and self.chance.randrange(self.trip_every) == 0:
             self.trip(self.chance.choice(REASONS))
             return "tripped"
         order = {"symbol": self.chance.choice(SYMBOLS), "quantity": str(self.chance.randrange(1, 100))}

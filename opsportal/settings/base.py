@@ -289,6 +289,9 @@ SPECTACULAR_SETTINGS = {
 # ---------------------------------------------------------------- circuit breaker
 CIRCUIT_DIALECT = e.choice("CIRCUIT_DIALECT", "canonical", {"canonical", "json"})
 
+# ---------------------------------------------------------------- demo
+DEMO_TRIP_EVERY = e.whole("DEMO_TRIP_EVERY", 600, low=0, high=1_000_000)
+
 # ---------------------------------------------------------------- observability
 LOG_LEVEL = e.choice("LOG_LEVEL", "INFO", {"DEBUG", "INFO", "WARNING", "ERROR"})
 LOG_FORMAT = e.choice("LOG_FORMAT", "console" if IS_DEVELOPMENT else "json", {"json", "console"})

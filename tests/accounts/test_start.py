@@ -159,7 +159,9 @@ def test_database_url__own_options__are_kept_beside_the_portals() -> None:
 
 PROBES = """
 import django; django.setup()
+from django.conf import settings
 from django.test import Client
+settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 print(Client(headers={"host": "10.1.2.3:8000"}).get("/livez").status_code)
 print(Client(headers={"host": "10.1.2.3:8000"}).get("/admin/login/", secure=True).status_code)
 claims = {"host": "portal.example.com", "x-forwarded-proto": "https"}

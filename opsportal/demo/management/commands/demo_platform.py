@@ -19,7 +19,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """How often it trips."""
-        parser.add_argument("--trip-every", type=int, default=600, help="mean number of orders between its own trips")
+        parser.add_argument(
+            "--trip-every",
+            type=int,
+            default=settings.DEMO_TRIP_EVERY,
+            help="mean number of orders between its own trips; 0 for never",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or Ctrl-C."""
