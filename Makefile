@@ -16,7 +16,7 @@ help: ## this list
 run: setup ## start the whole portal on http://127.0.0.1:8000/ (PORT=… for another port); Ctrl-C ends it
 	@exec $(PY) -m opsportal.embedded.run
 
-test: setup chromium wrk ## run every test (ARGS="-k name" for some)
+test: setup chromium ## run every test (ARGS="-k name" for some)
 	@exec $(PY) -m pytest $(ARGS)
 
 # Production-like settings for checks that look at settings but must reach no server.
@@ -94,4 +94,4 @@ wrk:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk >/dev/null && exit 0; \
 	fi; \
-	echo "make: the benchmarks and their tests need wrk; install it (Debian: sudo apt-get install wrk; macOS: brew install wrk) and try again" >&2; exit 1
+	echo "make: the benchmarks need wrk; install it (Debian: sudo apt-get install wrk; macOS: brew install wrk) and run make bench again" >&2; exit 1
