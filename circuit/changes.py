@@ -15,9 +15,6 @@ from circuit.records import Record
 from circuit.wire import Decoded, Note, Snapshot
 from opsportal.accounts.actors import Actor
 from opsportal.observability.context import current
-from opsportal.observability.sanitise import mask_text
-
-REASON_MAX = 1000
 
 
 def record_of(
@@ -30,6 +27,7 @@ def record_of(
     category: Category = Category.MANUAL,
     now: datetime | None,
 ) -> Record:
+    """The record of a change that the portal makes; where it comes from, `Record.left` says."""
     context = current()
     return Record(
         id=uuid.uuid4(),
@@ -58,7 +56,7 @@ def external_record(decoded: Decoded, before: Note | None, now: datetime) -> Rec
     }[decoded.state]
     at, reason = now, ""
     if kind == Kind.TRIP:
-        reason = mask_text(decoded.reason)[:REASON_MAX]
+        reason = decoded.reason
         plausible = decoded.at is not None and timedelta(0) <= now - decoded.at < timedelta(minutes=10)
         if decoded.at and plausible and not (after and decoded.at <= after):
             at = decoded.at  # the platform's own time, unless that would put the history out of order

@@ -15,15 +15,13 @@ from opsportal.observability.metrics import latest_value
 class BreakerCollector:
     """What is read once at each scrape: the state, its staleness, and what waits in the spool."""
 
-    name = "circuit_breaker"
-
     def collect(self) -> Iterator[Metric]:
         """One reading; with Redis away `cb_staleness_seconds` grows and the state is UNKNOWN."""
         present = State.UNKNOWN
         waiting = 0
         try:
             present = wire.decode(store.read()).state
-            waiting = len(store.spooled(count=10_000))
+            waiting = store.spool_length()
         except store.BreakerUnreachable:
             pass
         state = GaugeMetricFamily("cb_state", "1 for the state the breaker is in.", labels=["state"])

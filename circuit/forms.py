@@ -6,9 +6,9 @@ from typing import Any
 
 from django import forms
 
-from circuit.changes import REASON_MAX
 from circuit.models import Category, Kind, Source
 from circuit.services import RESET_REASON_MIN
+from circuit.wire import REASON_MAX
 
 _MANUAL_CATEGORIES = [choice for choice in Category.choices if choice[0] != Category.EXTERNAL]
 
@@ -50,6 +50,12 @@ class ResetForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("auto_id", "id_reset_%s")
         super().__init__(*args, **kwargs)
+
+    def decide_on(self, version: str) -> None:
+        """Bind the form, also one that is shown again, to the state that the page shows."""
+        self.initial["expected_version"] = version
+        if self.is_bound:
+            self.data = {**self.data.dict(), "expected_version": version}  # type: ignore[attr-defined]
 
 
 class RestoreForm(ResetForm):

@@ -18,6 +18,11 @@ class State(models.TextChoices):
     QUIET_PERIOD = "QUIET_PERIOD", "cooling down"
     UNKNOWN = "UNKNOWN", "halted: state unknown"
 
+    @property
+    def tone(self) -> str:
+        """Its family of colours on every page."""
+        return {State.OPEN: "ok", State.TRIPPED: "bad", State.QUIET_PERIOD: "warn"}.get(self, "unknown")
+
 
 class Kind(models.TextChoices):
     """What happened to the breaker."""
@@ -93,7 +98,7 @@ class Transition(models.Model):
     @property
     def tone(self) -> str:
         """The colour family of the state it led to."""
-        return {State.OPEN: "ok", State.TRIPPED: "bad", State.QUIET_PERIOD: "warn"}.get(State(self.to_state), "unknown")
+        return State(self.to_state).tone
 
     @property
     def halted_text(self) -> str:

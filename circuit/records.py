@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import pydantic
+from django.db import connection
 
 from circuit.models import Category, Kind, Source, State, Transition
 from opsportal.audit import recorder
@@ -88,6 +89,8 @@ def archive(record: Record) -> bool:
         ip=record.ip,
         request_id=record.request_id,
     )
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # check and chain now: the commit has nothing left to refuse
     return True
 
 

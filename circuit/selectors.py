@@ -23,7 +23,6 @@ ICONS = {
     State.QUIET_PERIOD: "breaker-quiet",
     State.UNKNOWN: "breaker-unknown",
 }
-TONES = {State.OPEN: "ok", State.TRIPPED: "bad", State.QUIET_PERIOD: "warn", State.UNKNOWN: "unknown"}
 REDIS_AWAY = (
     "Redis does not answer, so the breaker can be neither read nor changed from here. What is shown is the last known "
     "state; it may be wrong. If trading must stop now, halt it on the platform itself."
@@ -47,9 +46,8 @@ class Reading:
 
     @property
     def version(self) -> str:
-        """Changes whenever what is shown changes, staleness included."""
-        version = wire.version_of(self.raw)
-        return f"{version}-stale" if self.stale else version
+        """What a form carries, so that an answer to an old page is recognised."""
+        return wire.version_of(self.raw)
 
     def age(self, now: datetime | None = None) -> float:
         """Seconds since the values were read."""
@@ -189,7 +187,11 @@ class Status:
     reset_off: str
     show_controls: bool
     restore: Restorable | None
-    etag: str
+
+    @property
+    def etag(self) -> str:
+        """Changes with anything that is shown (20 hex digits of a SHA-256)."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:20]
 
 
 def breaker_status(reading: Reading, *, may_trip: bool, may_reset: bool, role: str = "") -> Status:
@@ -206,12 +208,12 @@ def breaker_status(reading: Reading, *, may_trip: bool, may_reset: bool, role: s
         notices.append(f"The time of the last trip cannot be read: “{decoded.at_raw[:40]}”.")
     note = decoded.note
     trip_off, reset_off = _why_off(reading, may_trip=may_trip, may_reset=may_reset, role=role)
-    status = Status(
+    return Status(
         state=state.value,
         label=str(state.label),
-        tone=TONES[state],
+        tone=state.tone,
         icon=ICONS[state],
-        version=wire.version_of(reading.raw),
+        version=reading.version,
         last_trip_reason=decoded.reason,
         last_trip_at=decoded.at,
         last_trip_at_raw=decoded.at_raw,
@@ -229,9 +231,7 @@ def breaker_status(reading: Reading, *, may_trip: bool, may_reset: bool, role: s
         reset_off=reset_off,
         show_controls=may_trip or may_reset,
         restore=restore,
-        etag="",
     )
-    return _with_etag(status)
 
 
 def _why_off(reading: Reading, *, may_trip: bool, may_reset: bool, role: str) -> tuple[str, str]:
@@ -261,10 +261,3 @@ def _restorable(reading: Reading) -> Restorable | None:
         return None
     state = State(recorded.to_state)
     return Restorable(state=state.value, label=str(state.label), at=recorded.at, reason=recorded.reason)
-
-
-def _with_etag(status: Status) -> Status:
-    from dataclasses import replace
-
-    text = repr(status).encode()
-    return replace(status, etag=hashlib.sha256(text).hexdigest()[:20])

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import Error, transaction
 
 from circuit import metrics, spool, store, wire
-from circuit.changes import REASON_MAX, change_of, note_of, record_of
+from circuit.changes import change_of, note_of, record_of
 from circuit.errors import CannotReach, InvalidInput, Refused, StaleForm, TooSoon, WrongState
-from circuit.models import Category, Kind, Source, State
+from circuit.models import Category, Kind, Source, State, Transition
 from circuit.records import Record, archive
 from circuit.selectors import last_recorded, last_trip
-from circuit.wire import Decoded, Snapshot
+from circuit.wire import REASON_MAX, Decoded, Snapshot
 from opsportal.accounts.actors import Actor
 from opsportal.audit import recorder
 from opsportal.observability.sanitise import mask_text
@@ -146,10 +146,7 @@ def init_breaker(
     seen = read_or_refuse("The breaker could not be initialised.")
     if seen.state is not None:
         raise WrongState(f"Redis already holds a breaker state. {_how_to_leave(wire.decode(seen))}")
-    try:
-        recorded = last_recorded()
-    except Error as error:
-        raise _no_database() from error
+    recorded = _recorded_or_refuse()
     if recorded and not acknowledged:
         raise WrongState(
             f"The breaker was {recorded.to_state} when it was last recorded ({recorded.at:%Y-%m-%d %H:%M:%S} UTC); "
@@ -180,10 +177,7 @@ def restore_breaker(
     if seen.state is not None:
         raise WrongState(f"The breaker has a state again: {wire.decode(seen).state}. Nothing was changed.")
     _require_version(seen, expected_version)
-    try:
-        recorded = last_recorded()
-    except Error as error:
-        raise _no_database() from error
+    recorded = _recorded_or_refuse()
     if recorded is None:
         raise WrongState("No state was ever recorded, so there is none to restore. Use `manage.py circuit init`.")
     target = State(recorded.to_state)
@@ -192,6 +186,13 @@ def restore_breaker(
     _record_then_write(record, seen, change)
     log.warning("circuit_restored", extra={"action": "circuit_restore"})
     return Done(record.id, target, recorded=True)
+
+
+def _recorded_or_refuse() -> Transition | None:
+    try:
+        return last_recorded()
+    except Error as error:
+        raise _no_database() from error
 
 
 def _with_last_trip(record: Record, seen: Snapshot, change: store.Change) -> store.Change:
@@ -216,10 +217,6 @@ def _record_then_write(record: Record, seen: Snapshot, change: store.Change) -> 
         spool.drain("+")  # what was spooled while PostgreSQL was away comes first
         with transaction.atomic():
             archive(record)
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SET CONSTRAINTS ALL IMMEDIATE"
-                )  # chain it now: the commit must have nothing left to refuse
             spool_id = store.write(seen, change)
     except store.CooldownActive as error:
         raise TooSoon(error.seconds) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db import DataError, Error, IntegrityError, connection, transaction
+from django.db import DataError, Error, IntegrityError, transaction
 from django.utils import timezone
 
 from circuit import metrics, store
@@ -41,8 +41,6 @@ def drain(until: str) -> int:
                 record = Record.parse(text)
                 with transaction.atomic():
                     written += archive(record)
-                    with connection.cursor() as cursor:
-                        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what it would refuse, it refuses here
             except (ValueError, IntegrityError, DataError) as error:
                 log.error("circuit_spool_entry_refused", extra={"entry": entry_id, "cause": type(error).__name__})
                 metrics.SPOOL_REFUSED.inc()

@@ -107,6 +107,14 @@ def forget_spooled(entry_id: str) -> None:
         raise BreakerUnreachable(type(error).__name__) from error
 
 
+def spool_length() -> int:
+    """How many records wait for PostgreSQL. Raises `BreakerUnreachable`."""
+    try:
+        return int(cast(Any, redis_client().xlen(wire.SPOOL_KEY)))
+    except (redis.RedisError, OSError) as error:
+        raise BreakerUnreachable(type(error).__name__) from error
+
+
 def set_aside(entry_id: str, text: str) -> None:
     """Move a spool entry that cannot be understood out of the way of the others. Raises `BreakerUnreachable`."""
     try:

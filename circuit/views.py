@@ -42,7 +42,13 @@ def status_for(request: HttpRequest, *, max_age: float = 0.0) -> tuple[Status, f
 @permission_required("circuit.view_breaker")
 def page(request: HttpRequest) -> HttpResponse:
     """The whole page."""
-    return _page(request)
+    more: dict[str, Any] = {
+        "poll_seconds": POLL_SECONDS,
+        "trip_form": TripForm(),
+        "reset_form": ResetForm(),
+        "history": history_page(request.GET),
+    }
+    return _page(request, "circuit/page.html", "Circuit breaker", **more)
 
 
 @require_GET
@@ -109,7 +115,7 @@ def history_csv(request: HttpRequest) -> HttpResponseBase:
 def trip(request: HttpRequest) -> HttpResponse:
     """Halt trading."""
     if request.method == "GET":
-        return _form_page(request, "circuit/trip.html", TripForm(), "Trip the breaker")
+        return _page(request, "circuit/trip.html", "Trip the breaker", form=TripForm())
     form = TripForm(request.POST)
     values = _values(form)
     try:
@@ -145,8 +151,7 @@ def _release(
     request: HttpRequest, form_class: type[ResetForm], template: str, title: str, service: Any
 ) -> HttpResponse:
     if request.method == "GET":
-        status, _ = status_for(request)
-        return _form_page(request, template, form_class(initial={"expected_version": status.version}), title)
+        return _page(request, template, title, form=form_class())
     form = form_class(request.POST)
     values = _values(form)
     try:
@@ -176,44 +181,25 @@ def _refused(request: HttpRequest, template: str, form: Any, refusal: Refused, t
     if isinstance(refusal, InvalidInput) and refusal.field in form.fields:
         form.add_error(refusal.field, refusal.sentence)
         problem = ""
-    if hasattr(form, "data") and "expected_version" in form.fields:
-        form.data = form.data.copy()  # decide again on what is shown now
-        form.data["expected_version"] = status_for(request)[0].version
-    response = _form_page(request, template, form, title, problem=problem, code=refusal.status)
+    response = _page(request, template, title, code=refusal.status, form=form, problem=problem)
     if isinstance(refusal, TooSoon):
         response["Retry-After"] = str(refusal.seconds)
     return response
 
 
-def _form_page(
-    request: HttpRequest, template: str, form: Any, title: str, *, problem: str = "", code: int = 200
-) -> HttpResponse:
+def _page(request: HttpRequest, template: str, title: str, *, code: int = 200, **more: Any) -> HttpResponse:
+    """A page of the breaker with the present status; its forms decide on just what it shows."""
     status, age = status_for(request)
+    for form in more.values():
+        if isinstance(form, ResetForm):
+            form.decide_on(status.version)
     context = {
         **admin.site.each_context(request),
         "title": title,
-        "form": form,
-        "problem": problem,
         "status": status,
         "reading_age": f"{age:.2f}",
+        **more,
     }
     response = render(request, template, context, status=code)
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def _page(request: HttpRequest) -> HttpResponse:
-    status, age = status_for(request)
-    context = {
-        **admin.site.each_context(request),
-        "title": "Circuit breaker",
-        "status": status,
-        "reading_age": f"{age:.2f}",
-        "poll_seconds": POLL_SECONDS,
-        "trip_form": TripForm(),
-        "reset_form": ResetForm(initial={"expected_version": status.version}),
-        "history": history_page(request.GET),
-    }
-    response = render(request, "circuit/page.html", context)
     response["Cache-Control"] = "no-store"
     return response

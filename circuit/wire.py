@@ -24,8 +24,8 @@ SPOOL_KEY = "opsportal:circuit:spool"
 SPOOL_REFUSED_KEY = "opsportal:circuit:spool:refused"
 COOLDOWN_KEY = "opsportal:circuit:reset_cooldown"
 
-#: A longer reason of another writer is cut; the portal's own are never this long.
-REASON_SHOWN = 1000
+#: A reason of ours is never longer; one of another writer is cut.
+REASON_MAX = 1000
 #: Platform builds cap the history at this many entries.
 HISTORY_LENGTH = 1000
 
@@ -106,7 +106,7 @@ def decode(raw: Snapshot) -> Decoded:
     return Decoded(
         state=state,
         dialect=dialect,
-        reason=mask_text(reason)[:REASON_SHOWN],  # somebody else may have written it
+        reason=mask_text(reason)[:REASON_MAX],  # somebody else may have written it
         at=at,
         at_raw="" if at else at_raw,
         note=note,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 from typing import Any, cast
 
 from django.conf import settings
@@ -18,7 +17,7 @@ from rest_framework.response import Response
 from opsportal.accounts import services
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.models import User
-from opsportal.observability.context import current
+from opsportal.accounts.problems import CONTENT_TYPE, DATABASE_AWAY, DATABASE_RETRY, problem_body
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +50,8 @@ def problem(
     status: int, detail: str, *, title: str = "", headers: dict[str, str] | None = None, **more: Any
 ) -> Response:
     """A problem document: `{"type","title","status","detail", …}` as application/problem+json."""
-    body = {
-        "type": "about:blank",
-        "title": title or HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "request_id": current().request_id,
-        **more,
-    }
-    return Response(body, status=status, headers=headers, content_type="application/problem+json")
+    body = problem_body(status, detail, title=title, **more)
+    return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -73,11 +65,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, PermissionDenied):
         return problem(403, "You may not do this.")
     if services.database_is_down(error):
-        return problem(
-            503,
-            "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again shortly.",
-            headers={"Retry-After": "5"},
-        )
+        return problem(503, DATABASE_AWAY, headers=DATABASE_RETRY)
     if isinstance(error, exceptions.ValidationError):
         return problem(422, "Some fields are missing or wrong. Nothing was changed.", errors=error.detail)
     if isinstance(error, exceptions.APIException):

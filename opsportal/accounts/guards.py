@@ -52,7 +52,6 @@ def permission_required(
             Actor.of(user).require(permission)
             return cast(HttpResponseBase, view(request, *args, **kwargs))
 
-        guarded.required_permission = permission  # type: ignore[attr-defined]
         return guarded
 
     return decorate

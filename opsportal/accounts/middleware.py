@@ -10,11 +10,13 @@ from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.db import Error
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
 from opsportal.accounts import services
 from opsportal.accounts.actors import PermissionRefused
 from opsportal.accounts.guards import sign_in_first
+from opsportal.accounts.problems import DATABASE_AWAY, DATABASE_RETRY, is_api, problem_document
 from opsportal.accounts.views import refused_page
 from opsportal.observability.middleware import bind_user
 
@@ -115,20 +117,9 @@ class RefusalMiddleware:
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """503: the database is away, this page needs it, the breaker page does not."""
-    from django.shortcuts import render
-
-    if request.path.startswith("/api/"):
-        return JsonResponse(
-            {
-                "type": "about:blank",
-                "title": "Database unavailable",
-                "status": 503,
-                "detail": "PostgreSQL cannot be reached, and this request needs it. Nothing was changed. Try again.",
-            },
-            status=503,
-            content_type="application/problem+json",
-            headers={"Retry-After": "5"},
-        )
+    if is_api(request):
+        return problem_document(503, DATABASE_AWAY, title="Database unavailable", headers=DATABASE_RETRY)
     response = render(request, "503.html", status=503)
-    response["Retry-After"] = "5"
+    for name, value in DATABASE_RETRY.items():
+        response.headers[name] = value
     return response

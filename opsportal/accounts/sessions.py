@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -98,9 +99,7 @@ class SessionStore(DatabaseSessionStore):
         cache.set(self.cache_key, {"values": values, "checked": time.time()}, timeout=settings.SESSION_ABSOLUTE_SECONDS)
 
 
-def _instant(seconds: float | None) -> Any:
-    from datetime import UTC, datetime
-
+def _instant(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 

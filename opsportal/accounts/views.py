@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from opsportal.accounts.actors import PermissionRefused
+from opsportal.accounts.problems import is_api, problem_document
 from opsportal.accounts.roles import lowest_role_with, plain_words
 
 
@@ -26,12 +27,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         "The form you sent belongs to an earlier sign-in, or cookies are blocked. Nothing was changed. "
         "Go back, reload the page and try again."
     )
-    if request.path.startswith("/api/"):
-        return JsonResponse(
-            {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": plain},
-            status=403,
-            content_type="application/problem+json",
-        )
+    if is_api(request):
+        return problem_document(403, plain)
     return render(request, "csrf_failure.html", {"reason_plain": plain}, status=403)
 
 
@@ -39,8 +36,6 @@ def refused_page(request: HttpRequest, refusal: PermissionRefused) -> HttpRespon
     """403 that says what is missing and who has it (RBAC-1)."""
     context = {
         "missing": plain_words(refusal.missing),
-        "permission": refusal.missing,
         "needed_role": lowest_role_with(refusal.missing),
-        "sentence": refusal.sentence,
     }
     return render(request, "403.html", context, status=403)

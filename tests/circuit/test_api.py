@@ -10,11 +10,9 @@ from django.test import Client
 
 from circuit import services
 from circuit.selectors import forget_readings, read_breaker
-from opsportal.accounts.actors import Actor
 from opsportal.audit.models import Entry
+from tests.desk import DESK, WHY
 
-WHY = "Checked positions and limits; all clear."
-DESK = Actor.system("desk")
 JSON = "application/json"
 
 

@@ -12,8 +12,7 @@ from django.core.management import CommandError, call_command
 from circuit.models import Transition
 from circuit.selectors import read_breaker
 from opsportal.audit.models import Entry
-
-WHY = "Checked positions and limits; all clear."
+from tests.desk import WHY
 
 
 def run(*args: str) -> str:

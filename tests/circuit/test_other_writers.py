@@ -14,19 +14,12 @@ from circuit.models import Kind, Source, State, Transition
 from circuit.selectors import newest_transition, read_breaker
 from opsportal.accounts.actors import Actor
 from opsportal.audit.models import Entry
-
-WHY = "Checked positions and limits; all clear."
-DESK = Actor.system("desk")
+from tests.desk import DESK, WHY
 
 
 def text(value: object) -> str:
     assert isinstance(value, str)
     return value
-
-
-@pytest.fixture
-def open_breaker(db: None) -> None:
-    services.init_breaker(by=DESK)
 
 
 def test_json_dialect__trip_and_reset__a_json_reader_sees_them(

@@ -15,11 +15,8 @@ from django.urls import reverse
 from circuit import services
 from circuit.models import Transition
 from circuit.selectors import forget_readings, read_breaker
-from opsportal.accounts.actors import Actor
 from opsportal.audit.models import Entry
-
-WHY = "Checked positions and limits; all clear."
-DESK = Actor.system("desk")
+from tests.desk import DESK, WHY
 
 
 @pytest.fixture(autouse=True)

@@ -16,19 +16,12 @@ from circuit.models import Kind, Source, State, Transition
 from circuit.selectors import read_breaker
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.audit.models import Entry
-
-WHY = "Checked positions and limits; all clear."
-DESK = Actor.system("desk")
+from tests.desk import DESK, WHY
 
 
 def text(value: object) -> str:
     assert isinstance(value, str)
     return value
-
-
-@pytest.fixture
-def open_breaker(db: None) -> None:
-    services.init_breaker(by=DESK)
 
 
 def test_init__nothing_there__opens_and_is_recorded(db: None, redis: redis_client.Redis) -> None:

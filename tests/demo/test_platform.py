@@ -17,10 +17,8 @@ from django.urls import reverse
 from circuit import services, watching
 from circuit.models import Source, Transition
 from circuit.selectors import read_breaker
-from opsportal.accounts.actors import Actor
 from opsportal.demo.platform import ORDERS, Platform
-
-DESK = Actor.system("desk")
+from tests.desk import DESK
 
 
 def platform(redis: redis_client.Redis, **changes: Any) -> Platform:

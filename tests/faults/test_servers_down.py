@@ -20,13 +20,11 @@ from circuit.changes import change_of, record_of
 from circuit.errors import CannotReach
 from circuit.models import Kind, Source, State, Transition
 from circuit.selectors import forget_readings, read_breaker
-from opsportal.accounts.actors import Actor
 from opsportal.audit import chain
 from opsportal.audit.models import Entry
 from opsportal.observability.probes import probe_postgresql, probe_redis
+from tests.desk import DESK, WHY
 
-WHY = "Checked positions and limits; all clear."
-DESK = Actor.system("desk")
 LATER = timedelta(seconds=10)
 
 
