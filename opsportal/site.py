@@ -39,7 +39,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
     ),
 )
 
-OWN_PACKAGES = frozenset({"opsportal", "circuit"})
+OWN_PACKAGES = frozenset({"opsportal", "circuit", "health"})
 
 
 class PortalSite(AdminSite):

@@ -19,6 +19,13 @@ ACTIONS = frozenset(
         "circuit_reset",
         "circuit_restore",
         "circuit_external_change",
+        # services and planned work on them
+        "service_create",
+        "service_update",
+        "service_delete",
+        "maintenance_create",
+        "maintenance_update",
+        "maintenance_delete",
         # denials and exports
         "admin_page_access_denied",
         "export",

@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "opsportal.audit",
     "opsportal.accounts",
     "circuit",
+    "health",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -258,6 +259,8 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_TIME_LIMIT = 60
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# The sweep has a worker of its own: neither it nor the breaker's tasks can hold the other up.
+CELERY_TASK_ROUTES = {"health.*": {"queue": "health"}}
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "audit-checkpoint": {"task": "audit.checkpoint", "schedule": schedule(60.0), "options": {"expires": 50}},
     "audit-partitions": {"task": "audit.ensure_partitions", "schedule": schedule(3600.0)},
@@ -266,6 +269,12 @@ if FEATURES["circuit"]:
     CELERY_BEAT_SCHEDULE |= {
         "circuit-watch": {"task": "circuit.watch", "schedule": schedule(1.0), "options": {"expires": 5}},
         "circuit-drain": {"task": "circuit.drain", "schedule": schedule(2.0), "options": {"expires": 5}},
+    }
+if FEATURES["health"]:
+    CELERY_BEAT_SCHEDULE |= {
+        "health-sweep": {"task": "health.sweep", "schedule": schedule(1.0), "options": {"expires": 5}},
+        "health-roll-up": {"task": "health.roll_up", "schedule": schedule(20.0), "options": {"expires": 20}},
+        "health-partitions": {"task": "health.keep_partitions", "schedule": schedule(600.0)},
     }
 
 # ---------------------------------------------------------------- API
@@ -288,6 +297,17 @@ SPECTACULAR_SETTINGS = {
 
 # ---------------------------------------------------------------- circuit breaker
 CIRCUIT_DIALECT = e.choice("CIRCUIT_DIALECT", "canonical", {"canonical", "json"})
+
+# ---------------------------------------------------------------- health monitor
+SERVICES = e.text("SERVICES", "")
+SERVICES_FILE = e.text("SERVICES_FILE", "")
+HEALTH_DOWN_AFTER = e.whole("HEALTH_DOWN_AFTER", 2, low=1, high=100)
+HEALTH_UP_AFTER = e.whole("HEALTH_UP_AFTER", 1, low=1, high=100)
+HEALTH_STREAMS = e.words("HEALTH_STREAMS")
+try:
+    HEALTH_ALLOWED_NETWORKS = [ipaddress.ip_network(word) for word in e.words("HEALTH_ALLOWED_NETWORKS")]
+except ValueError as error:
+    e.refuse(f"HEALTH_ALLOWED_NETWORKS is not a list of networks such as 169.254.10.0/24: {error}.")
 
 # ---------------------------------------------------------------- demo
 DEMO_TRIP_EVERY = e.whole("DEMO_TRIP_EVERY", 600, low=0, high=1_000_000)
