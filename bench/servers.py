@@ -31,7 +31,20 @@ ORDINARY_SETTINGS = "bench.ordinary.settings"
 PORTAL_SETTINGS = "opsportal.settings"
 READY_SECONDS = 60.0
 # The caller's shell must not decide what is measured.
-_OURS = ("FEATURE_", "SESSION_", "OPERATIONS_", "CIRCUIT_", "METRICS_", "LOG_", "TRUSTED_", "ALLOWED_", "CSRF_")
+_OURS = (
+    "FEATURE_",
+    "SESSION_",
+    "OPERATIONS_",
+    "CIRCUIT_",
+    "METRICS_",
+    "LOG_",
+    "TRUSTED_",
+    "ALLOWED_",
+    "CSRF_",
+    "HEALTH_",
+    "SERVICES",
+    "DEMO_",
+)
 
 
 class BenchError(Exception):

@@ -14,7 +14,7 @@ from circuit import services, wire
 from circuit.errors import InvalidInput, Refused, TooSoon, WrongState
 from circuit.models import Category, Source
 from circuit.selectors import read_breaker
-from opsportal.accounts.api import caller, problem
+from opsportal.accounts.api import READ_PROBLEMS, ProblemSerializer, caller, problem
 
 
 class BreakerSerializer(serializers.Serializer[Any]):
@@ -42,22 +42,10 @@ class ResetSerializer(serializers.Serializer[Any]):
     acknowledged = serializers.BooleanField(default=False)
 
 
-class ProblemSerializer(serializers.Serializer[Any]):
-    """A problem document (RFC 9457)."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    request_id = serializers.CharField(required=False)
-
-
-PROBLEMS = {
+PROBLEMS = READ_PROBLEMS | {
     code: OpenApiResponse(ProblemSerializer, description=text)
     for code, text in {
         400: "The body is not JSON.",
-        401: "Not signed in.",
-        403: "The permission is missing.",
         409: "The breaker is in the wrong state for this.",
         415: "The body is of another media type.",
         422: "A field is missing or wrong.",
@@ -65,7 +53,6 @@ PROBLEMS = {
         503: "Redis or PostgreSQL does not answer.",
     }.items()
 }
-READ_PROBLEMS = {code: PROBLEMS[code] for code in (401, 403)}
 
 
 class BreakerView(APIView):

@@ -70,7 +70,9 @@ class Service(models.Model):
         "base URL", max_length=500, help_text="For example http://orders:8080; the portal adds /health."
     )
     owner = models.CharField(max_length=100, blank=True, help_text="The team that looks after it.")
-    runbook_url = models.URLField("runbook", max_length=500, blank=True, help_text="What to do when it is in trouble.")
+    runbook_url = models.CharField(
+        "runbook", max_length=500, blank=True, help_text="Where it says what to do when it is in trouble."
+    )
     interval = models.PositiveSmallIntegerField(
         default=DEFAULT_INTERVAL,
         validators=[MinValueValidator(1), MaxValueValidator(3600)],

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psycopg
 import structlog
 from celery.beat import ScheduleEntry, SchedulingError
 from django.db import DatabaseError, InterfaceError, connections
@@ -10,7 +9,7 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from kombu.exceptions import OperationalError as BrokerError
 
-from opsportal.observability.postgres import connect_apart
+from opsportal.observability.leader import LeaderLock
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -19,45 +18,6 @@ LOCK_KEY = int.from_bytes(b"opsbeat", "big")
 TRY_EVERY_SECONDS = 1.0
 # Marks the rows that come from CELERY_BEAT_SCHEDULE, so that they go when their entry does (RUN-9).
 FROM_SETTINGS = "From the portal's settings; changes made here are lost at the next start."
-
-
-class LeaderLock:
-    """A session-level advisory lock on a connection of its own.
-
-    The server frees it the moment that connection ends, whatever ended it, so at most one process holds it. It needs
-    a connection to PostgreSQL itself: behind a pooler in transaction mode sessions are not ours to keep.
-    """
-
-    def __init__(self, key: int = LOCK_KEY) -> None:
-        self._key = key
-        self._connection: psycopg.Connection[Any] | None = None
-        self._held = False
-
-    def hold(self) -> bool:
-        """True while the lock is ours, having asked the server just now. Takes it when it is free. Never raises."""
-        try:
-            connection = self._connected()
-            if self._held:
-                # The answer comes over the very session that owns the lock: if it comes, the lock is there.
-                connection.execute("SELECT 1")
-            else:
-                row = connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
-                self._held = bool(row and row[0])
-        except (psycopg.Error, OSError):
-            self.release()
-        return self._held
-
-    def release(self) -> None:
-        """Give the lock up, if it is ours, by ending its session."""
-        self._held = False
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None:
-            self._connection = connect_apart(application_name="opsportal-beat")
-        return self._connection
 
 
 class RunEntry(ModelEntry):  # type: ignore[misc]
@@ -82,7 +42,7 @@ class AdvisoryLockScheduler(DatabaseScheduler):  # type: ignore[misc]
     Entry = RunEntry
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._lock = LeaderLock()
+        self._lock = LeaderLock(LOCK_KEY, application_name="opsportal-beat")
         self._leads = False
         self._schedule: dict[str, ScheduleEntry] = {}
         super().__init__(*args, **kwargs)

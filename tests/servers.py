@@ -34,6 +34,9 @@ CLEARED = (
     "TRUSTED_",
     "ALLOWED_",
     "CSRF_",
+    "HEALTH_",
+    "SERVICES",
+    "DEMO_",
 )
 
 

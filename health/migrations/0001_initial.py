@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(help_text='The name that the service gives itself in its health reply.', max_length=100, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9._-]*\\Z', 'Letters, digits, dots, hyphens and underscores only, beginning with a letter or digit.')])),
                 ('base_url', models.CharField(help_text='For example http://orders:8080; the portal adds /health.', max_length=500, verbose_name='base URL')),
                 ('owner', models.CharField(blank=True, help_text='The team that looks after it.', max_length=100)),
-                ('runbook_url', models.URLField(blank=True, help_text='What to do when it is in trouble.', max_length=500, verbose_name='runbook')),
+                ('runbook_url', models.CharField(blank=True, help_text='Where it says what to do when it is in trouble.', max_length=500, verbose_name='runbook')),
                 ('interval', models.PositiveSmallIntegerField(default=5, help_text='Seconds between two probes, 1 to 3600.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3600)])),
                 ('timeout', models.FloatField(default=5.0, help_text='Seconds to wait for a reply, 0.1 to 60.', validators=[django.core.validators.MinValueValidator(0.1), django.core.validators.MaxValueValidator(60.0)])),
                 ('enabled', models.BooleanField(default=True, help_text='Off: it is not probed; its history stays.')),

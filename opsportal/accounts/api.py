@@ -9,7 +9,8 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework import exceptions
+from drf_spectacular.utils import OpenApiResponse
+from rest_framework import exceptions, serializers
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,6 +29,23 @@ class PortalSessionAuthentication(SessionAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """The challenge that makes DRF answer 401."""
         return 'Session realm="opsportal"'
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """A problem document (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    request_id = serializers.CharField(required=False)
+
+
+#: What every endpoint may answer to whoever may not read it.
+READ_PROBLEMS = {
+    401: OpenApiResponse(ProblemSerializer, description="Not signed in."),
+    403: OpenApiResponse(ProblemSerializer, description="The permission is missing."),
+}
 
 
 def caller(request: Request) -> Actor:

@@ -291,6 +291,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "opsportal",
     "DESCRIPTION": "Operations portal of the trading platform.",
     "VERSION": "1",
+    "ENUM_NAME_OVERRIDES": {"ServiceStatusEnum": "health.api.STATES"},
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
@@ -310,6 +311,7 @@ except ValueError as error:
     e.refuse(f"HEALTH_ALLOWED_NETWORKS is not a list of networks such as 169.254.10.0/24: {error}.")
 
 # ---------------------------------------------------------------- demo
+DEMO_MISHAPS = e.flag("DEMO_MISHAPS", True)
 DEMO_TRIP_EVERY = e.whole("DEMO_TRIP_EVERY", 600, low=0, high=1_000_000)
 
 # ---------------------------------------------------------------- observability

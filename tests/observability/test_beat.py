@@ -14,7 +14,8 @@ from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from redis import Redis
 
-from opsportal.beat import FROM_SETTINGS, AdvisoryLockScheduler, LeaderLock
+from opsportal.beat import FROM_SETTINGS, LOCK_KEY, AdvisoryLockScheduler
+from opsportal.observability.leader import LeaderLock
 from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.servers import superuser_url
 
@@ -222,7 +223,7 @@ def test_saving_a_run__somebody_edits_the_row__keeps_the_edit(
 @pytest.mark.django_db(transaction=True)
 def test_leader_lock__held__is_refused_to_others_until_released() -> None:
     """One lock, one holder; free again as soon as the server has seen the holder's connection end."""
-    one, other = LeaderLock(), LeaderLock()
+    one, other = (LeaderLock(LOCK_KEY, application_name="test") for _ in range(2))
     try:
         assert one.hold()
         assert one.hold()

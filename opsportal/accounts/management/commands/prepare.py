@@ -40,7 +40,7 @@ class Command(BaseCommand):
             present.update(application)
 
     def _grant(self, role: str) -> None:
-        """Rows of every table for the application role; of the audit log only reading and adding."""
+        """Rows of every table for the application role; less where an app's own `…_restrict` says so."""
         name = sql.Identifier(role)
         statements = [
             "GRANT USAGE ON SCHEMA public TO {role}",
@@ -52,4 +52,20 @@ class Command(BaseCommand):
         with transaction.atomic(), connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(sql.SQL(statement).format(role=name).as_string(cursor.connection))
-            cursor.execute("SELECT audit_restrict(%s)", [role])
+            for function in self._restrictions(cursor):
+                cursor.execute(f"SELECT {function}(%s)", [role])
+
+    def _restrictions(self, cursor: Any) -> list[str]:
+        """Apps whose tables want narrower rights have a function `…_restrict(role text)` made by their migration.
+
+        Only the owner's own: anybody else's would run here with the owner's rights.
+        """
+        cursor.execute(
+            """
+            SELECT oid::regproc::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+                AND proowner = current_user::regrole
+                AND pg_get_function_identity_arguments(oid) = 'role text' AND right(proname, 9) = '_restrict'
+            ORDER BY proname
+            """
+        )
+        return [row[0] for row in cursor.fetchall()]
