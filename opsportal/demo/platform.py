@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -75,12 +74,3 @@ class Platform:
             steps.mset({STATE: state, REASON: reason, AT: at})
             steps.execute()
         log.warning("demo_platform_tripped", extra={"reason": reason})
-
-    def run(self, *, pause: float = 1.0) -> None:
-        """Trade until the process ends; Redis may come and go."""
-        while True:
-            try:
-                self.step()
-            except redis.RedisError:
-                log.warning("demo_platform_without_redis")
-            time.sleep(pause)

@@ -43,6 +43,7 @@ def portal_environment(run_folder: Path, urls: Mapping[str, str], port: int) -> 
         "AUDIT_CHECKPOINT_FILE": str(run_folder / "audit-checkpoints.jsonl"),
         "PROMETHEUS_MULTIPROC_DIR": str(run_folder / "metrics"),
         "STATIC_ROOT": str(run_folder / "static"),
+        "HEALTH_STREAMS": "demo:market-data,demo:signals,demo:orders",
     }
     known = {name: os.environ.get(name) or value for name, value in {**defaults, **urls}.items()}
     return {**known, "PORT": str(port)}

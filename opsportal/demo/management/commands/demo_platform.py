@@ -2,35 +2,67 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
-import redis
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from opsportal.demo.platform import Platform
+from opsportal.demo.addresses import Addresses
+from opsportal.demo.registering import register
+from opsportal.demo.roster import BY_NAME
+from opsportal.embedded.dotenv import run_folder
 
 
 class Command(BaseCommand):
-    """Trades pretend orders, obeying the breaker."""
+    """Runs eight services, their streams, and a trader who obeys the breaker."""
 
-    help = "Run the pretend trading platform: one order a second while the breaker is OPEN, now and then a trip."
+    help = (
+        "Run the pretend trading platform: eight services with a health reply each, Redis streams that fill and drain, "
+        "one order a second while the breaker is OPEN, and mishaps. `manage.py demo` provokes more of them."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """How often it trips."""
+        """How often what happens."""
         parser.add_argument(
             "--trip-every",
             type=int,
             default=settings.DEMO_TRIP_EVERY,
             help="mean number of orders between its own trips; 0 for never",
         )
+        parser.add_argument(
+            "--mishaps",
+            action="store_true",
+            default=settings.DEMO_MISHAPS,
+            help="services degrade, die and return, and consumers stall, by themselves",
+        )
+        parser.add_argument("--no-mishaps", action="store_false", dest="mishaps", help="nothing happens by itself")
+        parser.add_argument("--pace", type=float, default=1.0, help="how many times faster the mishaps follow")
+        parser.add_argument("--seed", type=int, default=None, help="repeat the same mishaps")
+        parser.add_argument(
+            "--addresses",
+            type=Path,
+            default=run_folder(settings.BASE_DIR) / "demo.json",
+            help="file with the services' ports; made when absent",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until SIGTERM or Ctrl-C."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        client = redis.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=2)
-        try:
-            Platform(client, dialect=settings.CIRCUIT_DIALECT, trip_every=options["trip_every"]).run()
-        except KeyboardInterrupt:
-            return
+        """Make the services known to the portal, then become the platform, which runs until SIGTERM or Ctrl-C."""
+        if not settings.IS_DEVELOPMENT:
+            raise CommandError("The demo is for development only; ENVIRONMENT says otherwise.")
+        if options["pace"] <= 0:
+            raise CommandError("--pace must be greater than 0; --no-mishaps is for none at all.")
+        addresses = Addresses(options["addresses"])
+        addresses.choose(BY_NAME)
+        program = [
+            *(sys.executable, "-m", "opsportal.demo", f"--addresses={options['addresses'].resolve()}"),
+            *(f"--dialect={settings.CIRCUIT_DIALECT}", f"--trip-every={options['trip_every']}"),
+            f"--pace={options['pace'] if options['mishaps'] else 0}",
+            *([f"--seed={options['seed']}"] if options["seed"] is not None else []),
+            *(["--registered"] if register(addresses) else []),
+        ]
+        # The platform needs nothing of Django, which would cost it 70 MB.
+        os.chdir(settings.BASE_DIR)
+        os.execve(sys.executable, program, {**os.environ, "REDIS_URL": settings.REDIS_URL})  # noqa: S606
