@@ -106,7 +106,7 @@ class Checkout:
         """A shell's environment, without what the tests put into theirs."""
         kept = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
         # The demo platform trips by chance, which a test cannot wait for, nor bear.
-        return {**kept, "PORT": str(self.port), "DEMO_TRIP_EVERY": "0", **more}
+        return {**kept, "PORT": str(self.port), "DEMO_TRIP_EVERY": "0", "DEMO_MISHAPS": "false", **more}
 
     def start(self, **more: str) -> Run:
         """What `make run` does once set-up is done."""

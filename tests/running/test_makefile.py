@@ -76,10 +76,14 @@ def test_setup__packages_not_installed__is_not_taken_for_done(folder: Path) -> N
         assert not os.path.lexists(folder / ".venv" / ".ready")
 
 
-def test_wrk__neither_there_nor_installable__says_the_command(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [("wrk", "apt-get install wrk"), ("prometheus", "apt-get install prometheus prometheus-blackbox-exporter")],
+)
+def test_tool__neither_there_nor_installable__says_the_command(folder: Path, target: str, command: str) -> None:
     """RUN-7: never a silent skip for a missing tool."""
     (folder / "bin" / "id").write_text("#!/bin/sh\necho 1000\n")
     (folder / "bin" / "id").chmod(0o755)
-    done = make(folder, "wrk")
+    done = make(folder, target)
     assert done.returncode != 0
-    assert "apt-get install wrk" in done.stderr
+    assert command in done.stderr
