@@ -27,22 +27,18 @@ HOUR = timedelta(hours=1)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 #: Minutes caught up in one transaction.
 CHUNK = timedelta(minutes=60)
-#: Raw samples are kept this long (the database function health_drop_expired holds to it too).
-RAW_KEPT = timedelta(hours=24)
 
 _UP = f"status IN ({Status.HEALTHY.value}, {Status.DEGRADED.value})"
 _MINUTE = "date_bin('1 minute', {}, '2000-01-01 00:00+00')"
 #: The columns of health_minute beside its key, in the order of `minutes_of_samples`.
 COUNTS = ("probes", "up", "planned_down", "replies", "degraded", "unhealthy", "violation", "unreachable")
-
-
 #: Of a minute, the share it was down and not planned to be.
 DOWN_SQL = "(probes - up - planned_down)::float8 / probes"
 # More of one bin than a pair can count takes several pairs.
 _PAIRS = f"""CASE WHEN replies <= {MOST_IN_PAIR} THEN int2send(bin::int2) || int2send(replies::int2) ELSE (
                 SELECT string_agg(int2send(bin::int2)
                     || int2send(least(replies - part * {MOST_IN_PAIR}, {MOST_IN_PAIR})::int2), ''::bytea)
-                FROM generate_series(0, (replies - 1) / {MOST_IN_PAIR}) AS part) END"""  # noqa: S608  (constants of this module)
+                FROM generate_series(0, (replies - 1) / {MOST_IN_PAIR}) AS part) END"""  # noqa: S608
 
 
 def minutes_of_samples(condition: str) -> str:

@@ -229,7 +229,10 @@ def _grid(
 ) -> Grid:
     seen = {known.id: records.get(known.id, Stamped(Record(), 0)) for known in catalogue.services}
     statuses = {known.id: _shown(known, seen[known.id]) for known in catalogue.services}
-    causes = root_causes(statuses, catalogue.parents)
+    causes = root_causes(
+        {known.id: _suspected(statuses[known.id], seen[known.id].record) for known in catalogue.services},
+        catalogue.parents,
+    )
     planned = catalogue.planned(now)
     cells = tuple(
         sorted(
@@ -271,6 +274,13 @@ def _shown(known: Known, stamped: Stamped) -> Status:
             timeout=known.timeout,
         )
     )
+
+
+def _suspected(shown: Status, record: Record) -> Status:
+    """For causes, a failure counts from the first result on: what depends on it often fails in the same second."""
+    if shown == Status.STALE and record.unconfirmed >= 0:
+        return Status(record.unconfirmed)
+    return shown
 
 
 def _cell(

@@ -7,7 +7,7 @@ import io
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import ProgrammingError, connection
+from django.db import DatabaseError, ProgrammingError, connection
 
 from tests.servers import superuser_url
 
@@ -53,3 +53,18 @@ def test_no_table_of_the_application_role__exists(transactional_db: None) -> Non
     with psycopg.connect(superuser_url()) as outside:
         owned = outside.execute("SELECT tablename FROM pg_tables WHERE tableowner = 'opsportal_app'").fetchall()
     assert owned == []
+
+
+def test_restriction_of_another_owner__is_not_run(transactional_db: None) -> None:
+    """AU-4: `…_restrict(role)` runs with the owner's rights, so only the owner's own is called."""
+    body = "LANGUAGE plpgsql AS $$ BEGIN RAISE 'ran as %', current_user; END $$"
+    with psycopg.connect(superuser_url(), autocommit=True) as outside:
+        outside.execute(f"CREATE FUNCTION a_restrict(role text) RETURNS void {body}")
+        try:
+            outside.execute("ALTER FUNCTION a_restrict OWNER TO opsportal_app")
+            call_command("prepare", verbosity=0)
+            outside.execute("ALTER FUNCTION a_restrict OWNER TO opsportal_owner")
+            with pytest.raises(DatabaseError, match="ran as opsportal_owner"):
+                call_command("prepare", verbosity=0)
+        finally:
+            outside.execute("DROP FUNCTION a_restrict")

@@ -65,6 +65,24 @@ def test_services__viewer__reads_what_the_grid_shows(viewer: Client, services: l
     assert (body["source"], body["counts"]["healthy"]) == ("redis", 1)
 
 
+def test_services__parent_failed_once__already_explains_its_child(viewer: Client, services: list[Service]) -> None:
+    """HM-12: the child is not blamed for the second until the parent's failure is confirmed."""
+    gateway = next(service for service in services if service.name == "gateway")
+    doubtful = Record(
+        status=Status.HEALTHY,
+        reply_status=Status.HEALTHY,
+        reply_age=6000,
+        probe_age=100,
+        unconfirmed=Status.UNREACHABLE,
+        seen=1,
+        needed=2,
+    )
+    store.write_records([(gateway.pk, doubtful)], {"holder": "test"})
+    found = {row["name"]: row for row in viewer.get(URL).json()["services"]}
+    assert found["gateway"]["status"] == "stale"
+    assert found["signals"]["caused_by"] == "gateway"
+
+
 def test_services__nobody__is_refused() -> None:
     """RBAC-1: a problem document, no data."""
     answer = Client().get(URL)
