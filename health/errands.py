@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import Error, close_old_connections
 
-from health import archive, store
+from health import archive, retention, store
 from health.catalogue import Catalogue, load_catalogue
 from health.store import Record
 
@@ -57,3 +58,12 @@ def copy_registry(catalogue: Catalogue) -> None:
         store.write_registry(catalogue)
     except store.HealthUnreachable:
         log.info("health_registry_not_copied")
+
+
+def keep_partitions() -> None:
+    """The tables' parts for now, not ten minutes later: the portal may have stood still for a day."""
+    try:
+        close_old_connections()
+        retention.keep_partitions(datetime.now(UTC))
+    except Error as error:
+        log.warning("health_partitions_not_kept", extra={"cause": type(error).__name__})

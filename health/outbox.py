@@ -23,6 +23,8 @@ MOST_SAMPLES = 200_000
 CHUNK = 5_000
 FLUSH_SECONDS = 0.5
 AGAIN_SECONDS = 1.0
+#: So long a sample should not wait: PostgreSQL hangs.
+OVERDUE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Samples that PostgreSQL has not taken, while it does not; 0 in good order."""
-        return len(self._samples) if self.failing else 0
+        """Samples that PostgreSQL has not taken, while it refuses or does not answer; 0 in good order."""
+        if not self._samples:
+            return 0
+        overdue = time.monotonic() - self._samples[0].at > OVERDUE_SECONDS
+        return len(self._samples) if self.failing or overdue else 0
 
     async def deliver(self) -> None:
         """Write what is there, for ever. What fails is put back in its place and tried again."""

@@ -152,6 +152,7 @@ class Sweeper:
         self._slots.clear()
         self._statuses.clear()
         self._due.clear()
+        await self._in_thread(self._outbox.thread, errands.keep_partitions)
         catalogue, records = await self._in_thread(self._redis, errands.left_in_redis)
         await self._reload(fallback=catalogue)
         if not records:

@@ -184,16 +184,29 @@ def test_deployment_checks__production__are_clean() -> None:
     assert one_role.returncode == 1 and "accounts.W001" in one_role.stderr
 
 
-def test_feature_switched_off__is_quiet() -> None:
+@pytest.mark.parametrize(
+    ("feature", "names", "tasks"),
+    [
+        ("circuit", ["admin:circuit", "api_circuit"], ["circuit-drain", "circuit-watch"]),
+        (
+            "health",
+            ["admin:health", "admin:health_service_changelist", "api_health_services"],
+            ["health-partitions", "health-roll-up", "health-sweep"],
+        ),
+    ],
+)
+def test_feature_switched_off__is_quiet(feature: str, names: list[str], tasks: list[str]) -> None:
     """RUN-9: pages, API, navigation and tasks go; the data stays (nothing here touches it)."""
-    code = """
+    code = f"""
 import django; django.setup()
 from django.conf import settings
 from django.urls import reverse, NoReverseMatch, resolve, Resolver404
-for name in ("admin:circuit", "api_circuit"):
+for name in {names}:
     try: reverse(name); print("still there", name)
     except NoReverseMatch: pass
-print(sorted(settings.CELERY_BEAT_SCHEDULE))
+print(*sorted(settings.CELERY_BEAT_SCHEDULE))
 """
-    answer = start(code, FEATURE_CIRCUIT="false")
-    assert answer.stdout.strip() == "['audit-checkpoint', 'audit-partitions']", answer.stderr
+    whole = start("import django; django.setup(); from django.conf import settings; print(*settings.CELERY_BEAT_SCHEDULE)")
+    answer = start(code, **{f"FEATURE_{feature.upper()}": "false"})
+    assert answer.stdout.split() == sorted(set(whole.stdout.split()) - set(tasks)), answer.stderr
+    assert set(tasks) <= set(whole.stdout.split())

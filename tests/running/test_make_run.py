@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ import redis
 
 from opsportal.embedded import processes
 from tests.running.conftest import Checkout, Run
+from tests.waiting import until
 
 
 def get(checkout: Checkout, path: str) -> tuple[int, str]:
@@ -32,6 +34,7 @@ def test_make_run__from_nothing__through_a_crash__to_a_clean_end(checkout: Check
     _first_start_is_announced_and_serves(checkout, running)
     _files_are_private(checkout)
     _manage_py_works_beside_it(checkout)
+    _services_are_watched(checkout)
     _second_start_is_refused(checkout)
     credentials = (checkout.run_folder / "credentials.json").read_text()
     with redis.Redis.from_url(checkout.variable("REDIS_URL")) as client:
@@ -71,6 +74,22 @@ def _manage_py_works_beside_it(checkout: Checkout) -> None:
     done = checkout.manage("circuit", "status")
     assert done.returncode == 0, done.stderr
     assert "OPEN" in done.stdout
+
+
+def _services_are_watched(checkout: Checkout) -> None:
+    """HM-2, HM-4, RUN-3: eight services of the demo are live; one is killed for real and shown so, and comes back."""
+
+    def state(service: str) -> str:
+        found = re.search(rf'health_service_state{{service="{service}",state="(\w+)"}} 1', get(checkout, "/metrics")[1])
+        return found.group(1) if found else ""
+
+    until(lambda: state("risk") == state("broker-gateway") == "healthy", seconds=60)
+    until(lambda: (state("pricing"), state("positions")) == ("violation", "violation"), seconds=60)
+    killed = checkout.manage("demo", "kill", "broker-gateway")
+    assert killed.returncode == 0, killed.stderr
+    until(lambda: state("broker-gateway") == "unreachable", seconds=30)
+    checkout.manage("demo", "start", "broker-gateway")
+    until(lambda: state("broker-gateway") == "healthy", seconds=30)
 
 
 def _second_start_is_refused(checkout: Checkout) -> None:
