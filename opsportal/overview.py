@@ -6,8 +6,15 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from circuit.selectors import Status
+from circuit.selectors import Status as BreakerStatus
+from health.models import Status
+from health.selectors import Cell, Grid
+from health.tiles import cell_url
 from opsportal.observability.health import check_components
+
+MOST_SERVICES = 5
+#: What somebody must look at by itself. A stale or unknown service is told by the tile, and by the grid's notices.
+_WRONG = frozenset({Status.UNREACHABLE, Status.UNHEALTHY, Status.VIOLATION, Status.DEGRADED})
 
 
 @dataclass(frozen=True)
@@ -22,26 +29,36 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Overview:
-    """The three lists and the breaker's card."""
+class HealthTile:
+    """How many services there are of each status."""
 
-    breaker: Status | None
+    counts: tuple[tuple[Status, int], ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The three lists, the breaker's card and the tile of the services."""
+
+    breaker: BreakerStatus | None
+    health: HealthTile | None
     halted: tuple[Item, ...]
     wrong: tuple[Item, ...]
     needs_me: tuple[Item, ...]
 
 
-def build_overview(breaker: Status | None) -> Overview:
-    """What an operator must know first."""
+def build_overview(breaker: BreakerStatus | None, grid: Grid | None = None) -> Overview:
+    """What an operator must know first; None for what is switched off or not theirs to see."""
     return Overview(
         breaker=breaker,
+        health=HealthTile(grid.counts, len(grid.cells)) if grid else None,
         halted=tuple(_halted(breaker)),
-        wrong=tuple(_wrong(breaker)),
+        wrong=tuple(_wrong(breaker) + (_wrong_services(grid) if grid else [])),
         needs_me=tuple(_needs_me(breaker)),
     )
 
 
-def _halted(breaker: Status | None) -> list[Item]:
+def _halted(breaker: BreakerStatus | None) -> list[Item]:
     if breaker is None or breaker.state == "OPEN":
         return []
     text = breaker.last_trip_reason if breaker.state == "TRIPPED" else breaker.problem or breaker.label
@@ -50,7 +67,7 @@ def _halted(breaker: Status | None) -> list[Item]:
     ]
 
 
-def _wrong(breaker: Status | None) -> list[Item]:
+def _wrong(breaker: BreakerStatus | None) -> list[Item]:
     items = [
         Item("bad", f"{part.title} does not answer", part.consequence) for part in check_components() if not part.ok
     ]
@@ -60,7 +77,24 @@ def _wrong(breaker: Status | None) -> list[Item]:
     return items
 
 
-def _needs_me(breaker: Status | None) -> list[Item]:
+def _wrong_services(grid: Grid) -> list[Item]:
+    """What the grid says of itself, then failures that nothing else explains and nobody planned (HM-11, HM-12)."""
+    link = reverse("admin:health")
+    items = [Item("bad", "Service health", notice, link, "Go to service health") for notice in grid.notices]
+    roots = [cell for cell in grid.cells if cell.status in _WRONG and not cell.caused_by and not cell.maintenance]
+    items += [_service_item(cell, grid) for cell in roots[:MOST_SERVICES]]
+    if (more := len(roots) - MOST_SERVICES) > 0:
+        items.append(Item("bad", f"and {more} more", "Services in trouble.", link, "Go to service health"))
+    return items
+
+
+def _service_item(cell: Cell, grid: Grid) -> Item:
+    caused = sum(other.caused_by == cell.name for other in grid.cells)
+    more = f" {caused} service{'s' if caused > 1 else ''} in trouble because of it." if caused else ""
+    return Item(cell.tone, f"{cell.name}: {cell.label}", cell.sentence + more, cell_url(cell.name), "Look at it")
+
+
+def _needs_me(breaker: BreakerStatus | None) -> list[Item]:
     if breaker is None:
         return []
     link = reverse("admin:circuit")

@@ -14,6 +14,8 @@ from django.urls import path, reverse
 
 from circuit.urls import admin_urls as circuit_urls
 from circuit.views import status_for
+from health.selectors import SHARED_SECONDS, health_grid
+from health.urls import admin_urls as health_urls
 from opsportal.accounts.guards import sign_in_first
 from opsportal.overview import build_overview
 
@@ -35,6 +37,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
         (
             NavLink("Overview", "index", "home"),
             NavLink("Circuit breaker", "circuit", "breaker", "circuit.view_breaker", "circuit"),
+            NavLink("Service health", "health", "health", "health.view_service", "health"),
         ),
     ),
 )
@@ -60,6 +63,7 @@ class PortalSite(AdminSite):
         urls = [
             path("overview/fragment/", self.overview_fragment, name="overview_fragment"),
             *(circuit_urls if settings.FEATURES["circuit"] else []),
+            *(health_urls if settings.FEATURES["health"] else []),
         ]
         return urls + super().get_urls()
 
@@ -135,7 +139,11 @@ class PortalSite(AdminSite):
         status, age = None, 0.0
         if settings.FEATURES["circuit"] and request.user.has_perm("circuit.view_breaker"):
             status, age = status_for(request, max_age=0.25)
-        return {"overview": build_overview(status), "status": status, "reading_age": f"{age:.2f}"}
+        grid = None
+        if settings.FEATURES["health"] and request.user.has_perm("health.view_service"):
+            grid = health_grid(SHARED_SECONDS)
+            age = max(age, grid.age())
+        return {"overview": build_overview(status, grid), "status": status, "reading_age": f"{age:.2f}"}
 
 
 def to_overview(request: HttpRequest) -> HttpResponse:

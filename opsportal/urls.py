@@ -6,9 +6,13 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from circuit.urls import api_urls as circuit_api_urls
+from health.urls import api_urls as health_api_urls
 from opsportal.site import to_overview
 
-api_urls = [*(circuit_api_urls if settings.FEATURES["circuit"] else [])]
+api_urls = [
+    *(circuit_api_urls if settings.FEATURES["circuit"] else []),
+    *(health_api_urls if settings.FEATURES["health"] else []),
+]
 
 urlpatterns = [
     path("", to_overview, name="root"),

@@ -18,15 +18,18 @@
   };
 
   /* ------------------------------------------------------------ 1 live region */
-  const STALE_AFTER_SECONDS = 5; // CB-10: a reading is never shown as fresh beyond this
-  const FAILED_AFTER_SECONDS = 2; // one lost poll is no news, two are
+  const STALE_AFTER_SECONDS = 5; // CB-10: a reading is never shown as fresh beyond this, unless its page says otherwise
   const GRACE_MS = 2000; // after a tab comes back, before its old reading is called stale
   const HISTORY_DELAYS_MS = [300, 2000, 6000]; // an external change is recorded up to 5 s later (CB-9)
 
   const region = one("[data-poll]");
-  const live = { readAt: 0, failure: "", paused: false, graceUntil: 0, leaving: false, shown: "", announced: "", version: "" };
+  const staleAfter = Number.parseFloat(region?.dataset.staleAfter) || STALE_AFTER_SECONDS;
+  const failedAfter = 2 * (Number.parseFloat(region?.dataset.poll) || 1); // one lost poll is no news, two are
+  const live = { readAt: 0, failure: "", paused: false, graceUntil: 0, leaving: false, shown: "", announced: "", version: "", serverAt: Number.NaN };
 
   const ageSeconds = () => (performance.now() - live.readAt) / 1000;
+  /** Now by the server's clock where the page tells it: the reader's own may be wrong, or be set while we look. */
+  const serverNow = () => (Number.isFinite(live.serverAt) ? live.serverAt + ageSeconds() * 1000 : Date.now());
   const clock = new Intl.DateTimeFormat(document.documentElement.lang || undefined, { timeStyle: "medium", hourCycle: "h23" });
 
   function ageText(seconds) {
@@ -36,8 +39,8 @@
 
   function bannerText(age) {
     if (performance.now() < live.graceUntil || one("[data-stale]", region)) return ""; // the card itself says it is stale
-    const failed = live.failure !== "" && age > FAILED_AFTER_SECONDS;
-    if (!failed && age <= STALE_AFTER_SECONDS) return "";
+    const failed = live.failure !== "" && age > failedAfter;
+    if (!failed && age <= staleAfter) return "";
     const since = clock.format(new Date(Date.now() - age * 1000));
     if (live.paused) return `Updates are paused. What is shown was read at ${since}.`;
     const trip = one("#trip-button:not([disabled])", region) ? " Trip is still offered." : "";
@@ -56,6 +59,7 @@
       banner.classList.toggle("banner--warn", live.paused);
       banner.classList.toggle("banner--bad", !live.paused);
     }
+    region.toggleAttribute("data-aged", age > staleAfter); // nothing in it stays green (HM-4)
     holdReset(text !== "" && !live.paused);
   }
 
@@ -71,6 +75,8 @@
     }
   }
 
+  const opened = new Set(); // what the reader had unfolded stays so
+
   /** The same HTML gives the same text, however the server spaced or quoted it. */
   function canonical(html) {
     const template = document.createElement("template");
@@ -83,7 +89,14 @@
   }
 
   function beforePoll(event) {
-    if (event.detail.elt === region && (live.paused || document.hidden)) event.preventDefault();
+    const { elt } = event.detail;
+    if ((elt === region || "refresh" in elt.dataset) && (live.paused || document.hidden)) event.preventDefault();
+  }
+
+  /** A poll asks for what the address asks for: filters, a period, a page of a table. */
+  function followAddress(event) {
+    if (!("followAddress" in event.detail.elt.dataset)) return;
+    new URLSearchParams(window.location.search).forEach((value, name) => { event.detail.parameters[name] = value; });
   }
 
   function afterPoll(event) {
@@ -92,6 +105,7 @@
     if (xhr.status === 200 || xhr.status === 304) {
       const age = Number.parseFloat(xhr.getResponseHeader("X-Reading-Age"));
       live.readAt = performance.now() - (Number.isFinite(age) ? age : 0) * 1000;
+      live.serverAt = Date.parse(xhr.getResponseHeader("X-Reading-At"));
       live.failure = "";
     } else {
       live.failure = xhr.status === 0 ? "connection lost" : `the portal answered with error ${xhr.status}`;
@@ -101,13 +115,16 @@
 
   /** An unchanged card is left alone, so that focus and selection never jump. */
   function beforeSwap(event) {
+    all("details[open][id]", event.detail.target).forEach((details) => opened.add(details.id));
     if (event.detail.target !== region || event.detail.xhr.status !== 200) return;
-    const fresh = canonical(event.detail.serverResponse);
-    event.detail.shouldSwap = fresh !== live.shown;
+    const fresh = event.detail.boosted ? "" : canonical(event.detail.serverResponse); // boosted: a whole page, to be swapped in
+    event.detail.shouldSwap = fresh !== live.shown || event.detail.boosted;
     live.shown = fresh;
   }
 
   function afterSwap(event) {
+    opened.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+    opened.clear();
     if (event.detail.target !== region) return;
     const card = one("[data-announce]", region);
     if (card && card.dataset.announce !== live.announced) {
@@ -138,11 +155,13 @@
     const [navigation] = performance.getEntriesByType("navigation");
     const served = Number.parseFloat(one("[data-reading-age]")?.dataset.age) || 0;
     live.readAt = (navigation ? navigation.responseStart : 0) - served * 1000;
+    live.serverAt = Date.parse(one("[data-reading-age]")?.dataset.at);
     live.shown = canonical(region.innerHTML);
     const card = one("[data-announce]", region);
     live.announced = card?.dataset.announce ?? "";
     live.version = card?.dataset.version ?? "";
     all("[data-poll-toggle]").forEach((button) => { button.hidden = false; });
+    document.addEventListener("htmx:configRequest", followAddress);
     document.addEventListener("htmx:beforeRequest", beforePoll);
     document.addEventListener("htmx:afterRequest", afterPoll);
     document.addEventListener("htmx:beforeSwap", beforeSwap);
@@ -164,7 +183,7 @@
 
   /** Says how many rows a filter left; only for what the reader asked, never for refreshes. */
   document.addEventListener("htmx:afterSettle", (event) => {
-    if (event.detail.boosted) setText(document.getElementById("ops-announce"), one("[data-history-count]")?.textContent ?? "");
+    if (event.detail.boosted) setText(document.getElementById("ops-announce"), one("[data-history-count], [data-result-count]")?.textContent ?? "");
   });
 
   /* ------------------------------------------------------------ 3 dialogs, forms */
@@ -261,18 +280,53 @@
     });
   }
 
+  const CLOCKS = { time: { timeStyle: "short", hourCycle: "h23" }, day: { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" } };
+  const clocks = Object.fromEntries(Object.entries(CLOCKS).map(([shape, options]) => [shape, new Intl.DateTimeFormat("en-GB", options)]));
+
+  /** Charts: the axis in the reader's zone, what the pointer shows in both. */
+  function localCharts() {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    all("[data-zone]:not([data-told])").forEach((element) => {
+      element.dataset.told = "";
+      setText(element, `Times are ${zone}.`);
+    });
+    all("text[data-clock]:not([data-told])").forEach((tick) => {
+      tick.dataset.told = "";
+      setText(tick, clocks[tick.dataset.clock].format(new Date(tick.dataset.at)));
+    });
+    all("title[data-at]:not([data-told])").forEach((title) => {
+      title.dataset.told = "";
+      if (zone !== "UTC") setText(title, `${clocks.time.format(new Date(title.dataset.at))} here. ${title.textContent}`);
+    });
+  }
+
+  function durationText(seconds) {
+    const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+    let rest = Math.floor(seconds);
+    const parts = units.map(([unit, size]) => {
+      const amount = Math.floor(rest / size);
+      rest -= amount * size;
+      return amount ? `${amount} ${unit}` : "";
+    });
+    return parts.filter(Boolean).slice(0, 2).join(" ") || "0 s";
+  }
+
   function runningDurations() {
+    const now = serverNow();
+    const since = (text) => (now - new Date(text).valueOf()) / 1000;
     all("[data-elapsed]").forEach((element) => {
-      const seconds = (Date.now() - new Date(element.dataset.elapsed).valueOf()) / 1000;
-      if (!(seconds >= 0)) return;
-      const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
-      let rest = Math.floor(seconds);
-      const parts = units.map(([unit, size]) => {
-        const amount = Math.floor(rest / size);
-        rest -= amount * size;
-        return amount ? `${amount} ${unit}` : "";
-      });
-      setText(element, `(${parts.filter(Boolean).slice(0, 2).join(" ") || "0 s"})`);
+      const seconds = since(element.dataset.elapsed);
+      if (seconds >= 0) setText(element, `(${durationText(seconds)}${"past" in element.dataset ? " ago" : ""})`);
+    });
+    all("time[data-ago]").forEach((time) => {
+      if (!time.title) time.title = time.textContent; // UTC on hover (Q-2)
+      setText(time, `${durationText(Math.max(0, since(time.dateTime)))} ago`);
+    });
+    // A status that a reply vouches for is taken back when that reply has grown too old, whether polls come or not (HM-4).
+    all("[data-keeps]:not([data-keeps=''])").forEach((element) => {
+      const reply = one("[data-ago], [data-past]", element);
+      const at = reply?.dateTime ?? reply?.dataset.elapsed;
+      element.toggleAttribute("data-aged", since(at) > Number.parseFloat(element.dataset.keeps));
     });
   }
 
@@ -303,6 +357,7 @@
 
   function enhance() {
     localTimes();
+    localCharts();
     nameWidgets();
     labelLists();
     runningDurations();
