@@ -239,7 +239,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000  # one maintenance window may be of 500 services
 
 # ---------------------------------------------------------------- audit
 AUDITLOG_LOGENTRY_MODEL = "audit.Entry"
