@@ -1,39 +1,20 @@
-"""Why a trip or a reset did not happen. Each says it in plain words; nothing was changed unless it says otherwise."""
+"""Why a trip or a reset did not happen."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from opsportal.accounts import refusals
+from opsportal.accounts.refusals import InvalidInput, Refused, StaleForm
 
-class Refused(Exception):
-    """A request that was refused. `sentence` is for people."""
-
-    status = 409
-
-    def __init__(self, sentence: str) -> None:
-        self.sentence = sentence
-        super().__init__(sentence)
+__all__ = ["CannotReach", "InvalidInput", "Refused", "StaleForm", "TooSoon", "WrongState"]
 
 
-class WrongState(Refused):
+class WrongState(refusals.WrongState):
     """The breaker is not in the state that the request needs. Says who changed it and when, where known."""
 
     def __init__(self, sentence: str, *, by: str = "", at: datetime | None = None) -> None:
         self.by, self.at = by, at
-        super().__init__(sentence)
-
-
-class StaleForm(Refused):
-    """The breaker changed after the form was drawn."""
-
-
-class InvalidInput(Refused):
-    """A field is missing or wrong. `field` names it."""
-
-    status = 422
-
-    def __init__(self, field: str, sentence: str) -> None:
-        self.field = field
         super().__init__(sentence)
 
 

@@ -17,12 +17,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from health import services
-from health.errors import Refused
 from health.forms import MaintenanceForm, ServiceForm
-from health.model_admin import ServedAdmin
 from health.models import Maintenance, Service
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.guards import person
+from opsportal.accounts.refusals import Refused
+from opsportal.accounts.served_admin import ServedAdmin
 
 #: So many names stand in a cell of a list; the rest is counted.
 NAMES_SHOWN = 3

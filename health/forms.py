@@ -10,9 +10,9 @@ from django.contrib.admin.widgets import AdminTextInputWidget
 from django.utils import timezone
 
 from health import rules
-from health.errors import InvalidInput
 from health.models import MAINTENANCE_MAX, Maintenance, Service
 from health.services import CHANGED_MEANWHILE, version_of
+from opsportal.accounts.refusals import InvalidInput
 
 
 class VersionedForm(forms.ModelForm):  # type: ignore[type-arg]

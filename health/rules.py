@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ValidationError
 
-from health.errors import InvalidInput
 from health.models import MAINTENANCE_MAX, Service
 from health.probes.addresses import refusal
+from opsportal.accounts.refusals import InvalidInput
 from opsportal.observability.sanitise import mask_text
 
 #: What can be edited of a service, but for what it depends on.

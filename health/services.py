@@ -12,10 +12,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from health import rules, store
-from health.errors import InvalidInput, Refused, StaleForm, WrongState
 from health.models import Maintenance, Service
 from health.registry import ServiceEntry, in_dependency_order
 from opsportal.accounts.actors import Actor
+from opsportal.accounts.refusals import InvalidInput, Refused, StaleForm, WrongState
 from opsportal.audit import recorder
 
 #: Taken by every change: two people cannot make a circle together, and nothing points to a service being removed.
@@ -117,17 +117,6 @@ def seed_services(entries: Sequence[ServiceEntry], *, by: Actor, update_addresse
         if done.changes:
             _publish_on_commit()
     return done
-
-
-def register_services(entries: Sequence[ServiceEntry], *, by: Actor, update_addresses: bool = False) -> list[str]:
-    """As `seed_services`; returns a line per change.
-
-    Raises `PermissionRefused`, and `InvalidInput` that names every bad entry after the others were made.
-    """
-    done = seed_services(entries, by=by, update_addresses=update_addresses)
-    if done.problems:
-        raise InvalidInput("services", " ".join(done.problems))
-    return done.changes
 
 
 def plan_maintenance(

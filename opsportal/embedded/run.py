@@ -146,6 +146,8 @@ def _set_up(folder: Path, environment: Mapping[str, str]) -> None:
     commands = [["check"], ["prepare", "--verbosity", "1"]]
     if not static_stamp.exists() or static_stamp.read_text() != static_now:
         commands.append(["collectstatic", "--no-input", "--clear", "--verbosity", "0"])
+    if environment.get("SERVICES") or environment.get("SERVICES_FILE"):
+        commands.append(["seed_services"])
     commands.append(["seed_demo", "--credentials", str(folder / "credentials.json")])
     arguments = [sys.executable, "-c", SEVERAL_COMMANDS, json.dumps(commands)]
     status = subprocess.run(arguments, env=environment, cwd=ROOT, check=False).returncode

@@ -206,7 +206,9 @@ for name in {names}:
     except NoReverseMatch: pass
 print(*sorted(settings.CELERY_BEAT_SCHEDULE))
 """
-    whole = start("import django; django.setup(); from django.conf import settings; print(*settings.CELERY_BEAT_SCHEDULE)")
+    whole = start(
+        "import django; django.setup(); from django.conf import settings; print(*settings.CELERY_BEAT_SCHEDULE)"
+    )
     answer = start(code, **{f"FEATURE_{feature.upper()}": "false"})
     assert answer.stdout.split() == sorted(set(whole.stdout.split()) - set(tasks)), answer.stderr
     assert set(tasks) <= set(whole.stdout.split())

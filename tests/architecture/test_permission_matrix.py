@@ -51,13 +51,37 @@ MATRIX: dict[str, Rule] = {
     "admin/circuit/trip/": Rule(read=OPERATORS, write=OPERATORS),
     "admin/circuit/reset/": Rule(read=OPERATORS, write=OPERATORS),
     "admin/circuit/restore/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/^(?P<app_label>health)/$": Rule(read=STAFF, write=STAFF),  # never reached: the health page has its address
+    "admin/health/service/": Rule(read=STAFF, write=STAFF),  # a POST only draws the list
+    "admin/health/service/add/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/health/service/<path:object_id>/": Rule(read=STAFF, write=STAFF),  # leads to …/change/
+    "admin/health/service/<path:object_id>/change/": Rule(read=STAFF, write=OPERATORS),
+    "admin/health/service/<path:object_id>/delete/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/health/maintenance/": Rule(read=STAFF, write=STAFF),  # a POST only draws the list
+    "admin/health/maintenance/add/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/health/maintenance/<path:object_id>/": Rule(read=STAFF, write=STAFF),  # leads to …/change/
+    "admin/health/maintenance/<path:object_id>/change/": Rule(read=STAFF, write=OPERATORS),
+    "admin/health/maintenance/<path:object_id>/delete/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/health/maintenance/<path:object_id>/end/": Rule(read=OPERATORS, write=OPERATORS),
+    "admin/health/": Rule(read=STAFF),
+    "admin/health/fragment/": Rule(read=STAFF),
+    "admin/health/services/<str:name>/": Rule(read=STAFF),
+    "admin/health/services/<str:name>/fragment/": Rule(read=STAFF),
+    "admin/health/services/<str:name>/history/fragment/": Rule(read=STAFF),
     "admin/(?P<url>.*)$": Rule(read=STAFF, write=STAFF),  # the admin's own 404
     "api/v1/circuit": Rule(read=STAFF),
     "api/v1/circuit/trip": Rule(read=None, write=OPERATORS),
     "api/v1/circuit/reset": Rule(read=None, write=OPERATORS),
+    "api/v1/health/services": Rule(read=STAFF),
+    "api/v1/health/contract": Rule(read=STAFF),
     "api/schema/": Rule(read=STAFF),
 }
-EXAMPLES = {"<path:content_type_id>": "1", "<path:object_id>": "1", "(?P<url>.*)$": "no-such-page/"}
+EXAMPLES = {
+    "<str:name>": "orders",
+    "<path:content_type_id>": "1",
+    "<path:object_id>": "1",
+    "(?P<url>.*)$": "no-such-page/",
+}
 
 
 def addresses(resolver: Any = None, prefix: str = "") -> Iterator[str]:

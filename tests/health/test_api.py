@@ -33,12 +33,21 @@ def services(db: None) -> list[Service]:
     rows["signals"] = Service.objects.create(name="signals", base_url="http://127.0.0.1:9")
     rows["signals"].depends_on.add(rows["gateway"])
     store.publish_registry()
-    good = {"reply_status": Status.HEALTHY, "reply_age": 1000, "probe_age": 1000, "latency_us": 2500, "since_age": 9000}
+    good: dict[str, Any] = {
+        "reply_status": Status.HEALTHY,
+        "reply_age": 1000,
+        "probe_age": 1000,
+        "latency_us": 2500,
+        "since_age": 9000,
+    }
     store.write_records(
         [
             (rows["orders"].pk, Record(status=Status.HEALTHY, last_operation_at="2026-11-21T06:00:00+00:00", **good)),
             (rows["risk"].pk, Record(status=Status.HEALTHY, **{**good, "reply_age": 60_000, "probe_age": 60_000})),
-            (rows["gateway"].pk, Record(status=Status.UNREACHABLE, probe_age=500, cause="refused", sentence="Refused.")),
+            (
+                rows["gateway"].pk,
+                Record(status=Status.UNREACHABLE, probe_age=500, cause="refused", sentence="Refused."),
+            ),
             (rows["signals"].pk, Record(status=Status.DEGRADED, **{**good, "reply_status": Status.DEGRADED})),
         ],
         {"holder": "test"},

@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from health import services, store
-from health.errors import InvalidInput, StaleForm, WrongState
 from health.models import Maintenance, Service
 from opsportal.accounts.actors import Actor, PermissionRefused
+from opsportal.accounts.refusals import InvalidInput, StaleForm, WrongState
 from opsportal.audit.models import Entry
 from tests.desk import DESK
 

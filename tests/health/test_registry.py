@@ -11,10 +11,10 @@ import pytest
 from django.db import connection, transaction
 
 from health import services, store
-from health.errors import InvalidInput, StaleForm, WrongState
 from health.models import Service
 from health.rules import find_circle
 from opsportal.accounts.actors import Actor, PermissionRefused
+from opsportal.accounts.refusals import InvalidInput, StaleForm, WrongState
 from opsportal.audit.models import Entry
 from tests.desk import DESK
 
@@ -223,7 +223,7 @@ def test_changes__viewer__are_refused(db: None, users: Any) -> None:
         lambda: services.update_service(orders, by=by, interval=9),
         lambda: services.set_enabled(orders, False, by=by),
         lambda: services.delete_service(orders, by=by),
-        lambda: services.register_services([], by=by),
+        lambda: services.seed_services([], by=by),
     ):
         with pytest.raises(PermissionRefused):
             attempt()

@@ -12,7 +12,6 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from health import services
-from health.errors import InvalidInput
 from health.models import Service
 from health.registry import ServiceEntry, in_dependency_order, parse_services
 from opsportal.audit.models import Entry
@@ -157,17 +156,17 @@ def test_seed__postgresql_down__is_one_sentence(postgres_server: Any) -> None:
 def test_register__address_moved__is_followed_only_when_asked(db: None) -> None:
     """HM-1: the demo's ports change; an operator's other edits stay."""
     entry = ServiceEntry("orders", "http://127.0.0.1:9001", owner="Execution")
-    assert services.register_services([entry], by=DESK) == ["orders: created at http://127.0.0.1:9001"]
+    assert services.seed_services([entry], by=DESK).changes == ["orders: created at http://127.0.0.1:9001"]
     services.update_service(Service.objects.get(), by=DESK, owner="Night desk")
     moved = ServiceEntry("orders", "http://127.0.0.1:9002", owner="Execution")
-    assert services.register_services([moved], by=DESK) == []
-    assert services.register_services([moved], by=DESK, update_addresses=True) == [
+    assert services.seed_services([moved], by=DESK).changes == []
+    assert services.seed_services([moved], by=DESK, update_addresses=True).changes == [
         "orders: moved from http://127.0.0.1:9001 to http://127.0.0.1:9002"
     ]
     orders = Service.objects.get()
     assert (orders.base_url, orders.owner) == ("http://127.0.0.1:9002", "Night desk")
-    with pytest.raises(InvalidInput, match="bad: The address must begin"):
-        services.register_services([ServiceEntry("bad", "orders"), ServiceEntry("good", "http://good")], by=DESK)
+    done = services.seed_services([ServiceEntry("bad", "orders"), ServiceEntry("good", "http://good")], by=DESK)
+    assert done.problems[0].startswith("bad: The address must begin")
     assert Service.objects.filter(name="good").exists()
 
 

@@ -15,8 +15,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 from redis import Redis
 
 from opsportal.beat import FROM_SETTINGS, LOCK_KEY, AdvisoryLockScheduler
-from opsportal.observability.leader import LeaderLock
 from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis
+from opsportal.observability.leader import LeaderLock
 from tests.servers import superuser_url
 
 QUEUE = "beat-test"

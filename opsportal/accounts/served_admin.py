@@ -1,4 +1,4 @@
-"""What the portal's model pages share: stock pages whose changes go through services."""
+"""What the portal's model pages share: stock admin pages whose changes go through services."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from health.errors import Refused
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.guards import person
+from opsportal.accounts.refusals import Refused
 
 
 class ServedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

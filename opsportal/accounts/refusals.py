@@ -1,10 +1,10 @@
-"""Why a change of the registry or of planned work did not happen. Each says it in plain words; nothing was changed."""
+"""Why something that somebody asked for did not happen. Each says it in plain words."""
 
 from __future__ import annotations
 
 
 class Refused(Exception):
-    """A change that was refused. `sentence` is for people."""
+    """A request that was refused. `sentence` is for people. Nothing was changed unless it says otherwise."""
 
     status = 409
 
@@ -24,8 +24,8 @@ class InvalidInput(Refused):
 
 
 class WrongState(Refused):
-    """What was asked for does not fit what is there: a window that has ended, a service that is gone."""
+    """What was asked for does not fit what is there."""
 
 
 class StaleForm(Refused):
-    """Somebody changed the same thing after the form was drawn."""
+    """What the form showed was changed after it was drawn."""
