@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean distclean setup chromium wrk
+.PHONY: help run test lint bench lock clean distclean setup chromium wrk prometheus
 
 help: ## this list
 	@echo "opsportal: make TARGET"
@@ -34,7 +34,7 @@ lint: setup ## style, types, layers, migrations and deployment checks
 	@echo "manage.py makemigrations --check"; $(CHECK_ENV) $(PY) -W ignore manage.py makemigrations --check --dry-run
 	@echo "manage.py check --deploy"; $(CHECK_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
-bench: setup wrk ## measure the polled page and the audit log
+bench: setup wrk prometheus ## measure the polled page, the audit log and the health checks
 	@exec $(PY) -m bench $(ARGS)
 
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -95,3 +95,10 @@ wrk:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk >/dev/null && exit 0; \
 	fi; \
 	echo "make: the benchmarks need wrk; install it (Debian: sudo apt-get install wrk; macOS: brew install wrk) and run make bench again" >&2; exit 1
+
+prometheus:
+	@command -v prometheus >/dev/null 2>&1 && { command -v prometheus-blackbox-exporter || command -v blackbox_exporter; } >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-blackbox-exporter >/dev/null && exit 0; \
+	fi; \
+	echo "make: the benchmarks compare with Prometheus; install it (Debian: sudo apt-get install prometheus prometheus-blackbox-exporter; macOS: brew install prometheus blackbox_exporter) and run make bench again" >&2; exit 1

@@ -1,4 +1,4 @@
-"""`python -m bench [--only polled|audit|staleness] [--seconds N]`: start, measure, print, clean up, end.
+"""`python -m bench [--only polled|audit|staleness|health] [--seconds N]`: start, measure, print, clean up, end.
 
 Exit status 0 when everything was measured, 1 with one line that says why not.
 """
@@ -12,11 +12,11 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from bench import report, servers
+from bench import blackbox, report, servers
 from bench.report import Options
 
 BUSY_PERCENT = 15.0
-PARTS = ("polled", "audit", "staleness")
+PARTS = ("polled", "audit", "staleness", "health")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,8 +47,16 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
     parser.add_argument("--rounds", type=int, default=usual.rounds, help="timed runs of each kind (1 to 20)")
     parser.add_argument("--sessions", type=int, default=usual.sessions, help="signed-in browsers (1 to 500)")
     parser.add_argument("--changes", type=int, default=usual.changes, help="changes of the breaker (1 to 200)")
+    parser.add_argument(
+        "--services", type=int, default=usual.services, help="the most services that are swept (5 to 5000)"
+    )
+    parser.add_argument(
+        "--without-prometheus", action="store_true", help="leave out the comparison with Prometheus and its exporter"
+    )
     given = parser.parse_args(arguments)
     bounds = {"seconds": 60, "rounds": 20, "sessions": 500, "changes": 200}
+    if not 5 <= given.services <= usual.services:
+        parser.error(f"--services must be from 5 to {usual.services}")
     for name, most in bounds.items():
         if not 1 <= getattr(given, name) <= most:
             parser.error(f"--{name} must be from 1 to {most}")
@@ -59,19 +67,23 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
         steady_seconds=min(usual.steady_seconds, 5 / 3 * given.seconds),
         changes=given.changes,
         pollers=min(usual.pollers, given.sessions),
+        services=given.services,
+        prometheus=not given.without_prometheus,
     )
     return ((given.only,) if given.only else PARTS), options
 
 
 def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
     """Measure the parts, printing each table as soon as it is known."""
+    if "health" in parts and options.prometheus:
+        blackbox.programs()  # what is missing is said before minutes are spent
     with servers.running_servers() as running:
         # The ordinary view's settings are the portal's and Django's session table: one database for both.
         servers.manage(running, servers.ORDINARY_SETTINGS, "prepare", "--verbosity", "0")
         if parts != ("audit",):
             servers.manage(running, servers.PORTAL_SETTINGS, "collectstatic", "--no-input", "--verbosity", "0")
         _become_part_of_the_portal(running)
-        from bench import audit, people, polled, staleness
+        from bench import audit, health, people, polled, staleness
 
         found: dict[str, Any] = {"options": options}
         if "audit" in parts:
@@ -85,6 +97,10 @@ def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
         if "staleness" in parts:
             found["staleness"] = staleness.measure(running, keys, options)
             print(staleness.table(found["staleness"]).text(), flush=True)
+        if "health" in parts:
+            found["health"] = health.measure(running, keys, options)
+            for table in health.tables(found["health"]):
+                print(table.text(), flush=True)
     return found
 
 

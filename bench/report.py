@@ -19,7 +19,7 @@ RESULTS = Path(__file__).with_name("results")
 
 @dataclass(frozen=True)
 class Options:
-    """Counts and times of a run; the defaults take about three minutes."""
+    """Counts and times of a run; the defaults take about ten minutes."""
 
     sessions: int = 100
     seconds: int = 3
@@ -28,6 +28,8 @@ class Options:
     steady_seconds: float = 5.0
     changes: int = 30
     pollers: int = 20
+    services: int = 5_000
+    prometheus: bool = True
 
 
 @dataclass(frozen=True)

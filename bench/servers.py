@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ class Servers:
 
     def cpu_seconds(self) -> dict[str, float]:
         """What PostgreSQL and Redis have used so far, in seconds of one core."""
-        return {"postgres": _family_cpu(self.postgres.pid), "redis": _family_cpu(self.redis.pid)}
+        return {"postgres": family_cpu(self.postgres.pid), "redis": family_cpu(self.redis.pid)}
 
 
 @contextmanager
@@ -142,7 +142,7 @@ class WebServer:
 
     def cpu_seconds(self) -> float:
         """What its processes have used so far, in seconds of one core."""
-        return _family_cpu(self.process.pid)
+        return family_cpu(self.process.pid)
 
     def worker_cpu_seconds(self) -> list[float]:
         """The same for each of its children."""
@@ -158,7 +158,7 @@ def web_server(servers: Servers, settings: str) -> Iterator[WebServer]:
     environment = servers.environment(settings) | {"PORT": str(port), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            shlex.split(web_command().replace("$PORT", str(port))),
+            shlex.split(procfile_command("web").replace("$PORT", str(port))),
             cwd=ROOT,
             env=environment,
             stdout=output,
@@ -174,13 +174,52 @@ def web_server(servers: Servers, settings: str) -> Iterator[WebServer]:
         process.wait()
 
 
-def web_command() -> str:
-    """The `web` line of the Procfile."""
+@dataclass(frozen=True)
+class Process:
+    """A process of the Procfile that has no port."""
+
+    pid: int
+    log: Path
+
+    def said(self) -> str:
+        """The end of what it has printed."""
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+@contextmanager
+def procfile_process(servers: Servers, settings: str, name: str, more: Mapping[str, str]) -> Iterator[Process]:
+    """One process of the portal, run exactly as this line of the Procfile says, with `more` in its environment.
+
+    Raises BenchError if it has ended by itself when the block ends.
+    """
+    metrics = Path(tempfile.mkdtemp(prefix="metrics-", dir=servers.folder))
+    log = metrics.with_suffix(f".{name}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            shlex.split(procfile_command(name)),
+            cwd=ROOT,
+            env=servers.environment(settings) | {"PROMETHEUS_MULTIPROC_DIR": str(metrics), **more},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=processes.die_with_parent(signal.SIGTERM),
+        )
+    running = Process(process.pid, log)
+    try:
+        yield running
+        if process.poll() is not None:
+            raise BenchError(f"the {name} process ended by itself:\n{running.said()}")
+    finally:
+        processes.end(_family(process.pid), polite=signal.SIGTERM, grace=15)
+        process.wait()
+
+
+def procfile_command(name: str) -> str:
+    """A line of the Procfile, without its name. Raises BenchError if there is none."""
     for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
-        name, _, command = line.partition(":")
-        if name == "web":
+        found, _, command = line.partition(":")
+        if found == name:
             return command.strip()
-    raise BenchError("the Procfile has no web line")
+    raise BenchError(f"the Procfile has no {name} line")
 
 
 def fetch(port: int, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
@@ -214,7 +253,8 @@ def _family(pid: int | None) -> list[psutil.Process]:
     return [leader, *leader.children(recursive=True)]
 
 
-def _family_cpu(pid: int | None) -> float:
+def family_cpu(pid: int | None) -> float:
+    """What a process and its descendants have used so far, in seconds of one core; 0.0 if it is gone."""
     return sum(_cpu(process) for process in _family(pid))
 
 

@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 SPACING_SECONDS = 0.002
 #: Of the shortest interval, how much the beginnings may be spread over.
 SPREAD = 0.8
+#: So many begin before the loop turns to replies again. Without a bound a sweep that fell behind begins thousands in
+#: one go, takes that for a pause of its own, voids what it measured, and begins them all again.
+LAUNCH_AT_ONCE = 20
 #: What is due within this time begins together: ten of five hundred, about 2 ms of our own work.
 LOOK_AHEAD_SECONDS = 0.02
 SHORT_SECONDS = 0.1
@@ -218,8 +221,10 @@ class Sweeper:
     async def _launch(self) -> None:
         while True:
             self._wake.clear()
-            now = time.monotonic()
-            while self._leads and self._due and self._due[0][0] <= now + LOOK_AHEAD_SECONDS:
+            now, launched = time.monotonic(), 0
+            while (
+                launched < LAUNCH_AT_ONCE and self._leads and self._due and self._due[0][0] <= now + LOOK_AHEAD_SECONDS
+            ):
                 due, service_id = heapq.heappop(self._due)
                 slot = self._slots.get(service_id)
                 if slot is None or slot.task is not None or slot.due != due:
@@ -228,10 +233,13 @@ class Sweeper:
                     self._plan(slot, now + 0.1)  # no file descriptor for it: our limit, not its failure
                     break
                 self._late = max(self._late, now - due)
+                launched += 1
                 self._under_way += 1
                 slot.task = asyncio.create_task(self._check(slot))
             next_due = self._due[0][0] - time.monotonic() if self._leads and self._due else 1.0
-            if next_due < SHORT_SECONDS:
+            if launched == LAUNCH_AT_ONCE:
+                await asyncio.sleep(0)
+            elif next_due < SHORT_SECONDS:
                 await asyncio.sleep(max(0.001, next_due))  # cheaper than listening for news as well
             else:
                 await _event_within(self._wake, min(next_due, 1.0))

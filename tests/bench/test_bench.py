@@ -15,7 +15,19 @@ import pytest
 from bench import report, servers
 from bench.__main__ import PARTS, parse
 
-TINY = ("--seconds", "1", "--rounds", "1", "--sessions", "4", "--changes", "2")
+TINY = (
+    "--seconds",
+    "1",
+    "--rounds",
+    "1",
+    "--sessions",
+    "4",
+    "--changes",
+    "2",
+    "--services",
+    "6",
+    "--without-prometheus",
+)
 
 
 # The polled part drives wrk, which an ordinary user may not have: `make bench` is its own proof.
@@ -51,13 +63,22 @@ def _belongs_to(process: psutil.Process, pid: int) -> bool:
 
 CHECKS = {
     "audit": lambda found: found["verify"]["records"] >= found["flat out"]["bench_chained"]["count"] > 0,
+    "health": lambda found: (
+        found["swept"]["6"]["probes"] >= 6
+        and found["swept"]["6"]["worker_per_1000"] > 0
+        and all(served["requests"] and served["p50_ms"] > 0 for served in found["pages"]["served"])
+        and found["blackbox"] is None
+    ),
     "staleness": lambda found: 0 < found["p50_seconds"] <= found["p95_seconds"] <= found["max_seconds"] < 5,
 }
 
 
-def test_web_command__is_the_procfiles() -> None:
+def test_procfile_command__is_what_is_shipped() -> None:
     """What is measured is what is shipped."""
-    assert "granian" in servers.web_command() and "--workers 2" in servers.web_command()
+    assert "granian" in servers.procfile_command("web") and "--workers 2" in servers.procfile_command("web")
+    assert "--queues health" in servers.procfile_command("health")
+    with pytest.raises(servers.BenchError, match="no teapot line"):
+        servers.procfile_command("teapot")
 
 
 @pytest.mark.parametrize(("share", "wanted"), [(0.5, 2.0), (0.95, 4.0), (0.25, 1.0), (1.0, 4.0)])
