@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -52,6 +52,11 @@ def run_loop(servers: Servers, settings: str, kind: str, ports: list[int], secon
     if done.returncode:
         raise BenchError(f"the {kind} loop failed:\n{done.stderr[-3000:]}")
     return Looped(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def middle(runs: Sequence[Looped]) -> Looped:
+    """The median of each figure."""
+    return Looped(**{name: median(getattr(run, name) for run in runs) for name in Looped.__dataclass_fields__})
 
 
 # ---------------------------------------------------------------- in the process of its own

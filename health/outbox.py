@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: About half an hour of 500 services at 5 s; 30 MB.
 MOST_SAMPLES = 200_000
 CHUNK = 5_000
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 #: So long a sample should not wait: PostgreSQL hangs.
 OVERDUE_SECONDS = 5.0

@@ -11,7 +11,7 @@ from health.metrics import CLOCK_JUMPS
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 0.1
+BEAT_SECONDS = 0.25
 STALL_SECONDS = 0.5
 JUMP_SECONDS = 2.0
 #: Descriptors kept for everything that is not a probe.

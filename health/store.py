@@ -27,7 +27,7 @@ GENERATION_KEY = "health:registry:generation"
 LEASE_KEY = "health:lease"
 #: The field of the snapshot in which the sweeper tells of itself.
 SWEEPER = "sweeper"
-LEASE_MS = 4_000
+LEASE_MS = 6_000
 
 _LUA = Path(__file__).with_name("lua")
 
@@ -171,7 +171,7 @@ def write_registry(catalogue: Catalogue) -> None:
 
 
 def hold_lease(holder: str) -> bool:
-    """Take or prolong the sweeper's lease of 4 s; False while it is somebody else's. Raises `HealthUnreachable`."""
+    """Take or prolong the sweeper's lease of 6 s; False while it is somebody else's. Raises `HealthUnreachable`."""
     try:
         return bool(_script("lease")(keys=[LEASE_KEY], args=[holder, LEASE_MS], client=redis_client()))
     except (redis.RedisError, OSError) as error:

@@ -13,7 +13,7 @@ from health import retention, rollups, sweeper
 
 @shared_task(name="health.sweep")
 def sweep() -> None:
-    """See to it that this worker sweeps, or stands by for the one that does; every second."""
+    """See to it that this worker sweeps, or stands by for the one that does; every 5 s."""
     sweeper.ensure()
 
 

@@ -272,7 +272,7 @@ if FEATURES["circuit"]:
     }
 if FEATURES["health"]:
     CELERY_BEAT_SCHEDULE |= {
-        "health-sweep": {"task": "health.sweep", "schedule": schedule(1.0), "options": {"expires": 5}},
+        "health-sweep": {"task": "health.sweep", "schedule": schedule(5.0), "options": {"expires": 5}},
         "health-roll-up": {"task": "health.roll_up", "schedule": schedule(20.0), "options": {"expires": 20}},
         "health-partitions": {"task": "health.keep_partitions", "schedule": schedule(600.0)},
     }
