@@ -133,7 +133,8 @@ def test_wrong_methods_types_and_addresses__are_problem_documents(users: Any) ->
 def test_schema__describes_every_endpoint(users: Any) -> None:
     """Q-5."""
     schema = signed_in(users.viewer).get("/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"}).json()
-    assert set(schema["paths"]) == {"/api/v1/circuit", "/api/v1/circuit/trip", "/api/v1/circuit/reset"}
+    described = {path for path in schema["paths"] if path.startswith("/api/v1/circuit")}
+    assert described == {"/api/v1/circuit", "/api/v1/circuit/trip", "/api/v1/circuit/reset"}
     assert {"401", "403", "409", "422", "429", "503"} <= set(
         schema["paths"]["/api/v1/circuit/reset"]["post"]["responses"]
     )
