@@ -19,7 +19,7 @@ RESULTS = Path(__file__).with_name("results")
 
 @dataclass(frozen=True)
 class Options:
-    """Counts and times of a run; the defaults take about ten minutes."""
+    """Counts and times of a run; the defaults take about a quarter of an hour."""
 
     sessions: int = 100
     seconds: int = 3
