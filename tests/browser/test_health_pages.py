@@ -124,10 +124,11 @@ def test_filters__applied__are_kept_by_polls_and_in_the_address(visitors: Visito
     page.select_option("#health-owner", "Risk")
     page.click("#health-apply")
     expect(page.locator("[data-result-count]")).to_have_text("2 of 7 services match the filters")
-    assert page.inner_text("#ops-announce") == "2 of 7 services match the filters"
+    expect(page.locator("#ops-announce")).to_have_text("2 of 7 services match the filters")
     page.click("#chip-degraded")
     expect(page.locator(".cell")).to_have_count(1)
-    assert page.url.endswith("?status=degraded&owner=Risk") and page.input_value("#health-status") == "degraded"
+    expect(page).to_have_url(re.compile(r"\?status=degraded&owner=Risk$"))
+    expect(page.locator("#health-status")).to_have_value("degraded")
     page.fill("#health-q", "half a wo")
     desk.becomes(Service.objects.get(name="pricing"), Status.DEGRADED)
     with page.expect_response(re.compile(r"/fragment/\?status=degraded&owner=Risk")):
