@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from circuit import services, wire
 from circuit.errors import InvalidInput, Refused, TooSoon, WrongState
 from circuit.models import Category, Source
 from circuit.selectors import read_breaker
-from opsportal.accounts.api import READ_PROBLEMS, ProblemSerializer, caller, problem
+from opsportal.accounts.api import PortalView, caller, problem, problems
 
 
 class BreakerSerializer(serializers.Serializer[Any]):
@@ -42,58 +41,57 @@ class ResetSerializer(serializers.Serializer[Any]):
     acknowledged = serializers.BooleanField(default=False)
 
 
-PROBLEMS = READ_PROBLEMS | {
-    code: OpenApiResponse(ProblemSerializer, description=text)
-    for code, text in {
+PROBLEMS = problems(
+    {
         400: "The body is not JSON.",
         409: "The breaker is in the wrong state for this.",
         415: "The body is of another media type.",
         422: "A field is missing or wrong.",
         429: "A reset came less than a minute after the last one.",
-        503: "Redis or PostgreSQL does not answer.",
-    }.items()
-}
+    }
+)
 
 
-class BreakerView(APIView):
+class BreakerView(PortalView):
     """`GET /api/v1/circuit`"""
 
-    @extend_schema(responses={200: BreakerSerializer, **READ_PROBLEMS}, tags=["circuit"])
+    needs = {"GET": "circuit.view_breaker"}
+
+    @extend_schema(responses={200: BreakerSerializer}, tags=["circuit"])
     def get(self, request: Request) -> Response:
         """The breaker's state, and how fresh it is."""
-        caller(request).require("circuit.view_breaker")
         return Response(_body(), headers={"Cache-Control": "no-store"})
 
 
-class TripView(APIView):
+class TripView(PortalView):
     """`POST /api/v1/circuit/trip`"""
+
+    needs = {"POST": "circuit.trip_breaker"}
 
     @extend_schema(request=TripSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
     def post(self, request: Request) -> Response:
         """Halt trading."""
-        actor = caller(request)
-        actor.require("circuit.trip_breaker")
         body = TripSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         try:
-            services.trip_breaker(by=actor, source=Source.API, **body.validated_data)
+            services.trip_breaker(by=caller(request), source=Source.API, **body.validated_data)
         except Refused as refusal:
             return _problem(refusal)
         return Response(_body())
 
 
-class ResetView(APIView):
+class ResetView(PortalView):
     """`POST /api/v1/circuit/reset`"""
+
+    needs = {"POST": "circuit.reset_breaker"}
 
     @extend_schema(request=ResetSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
     def post(self, request: Request) -> Response:
         """Allow trading again."""
-        actor = caller(request)
-        actor.require("circuit.reset_breaker")
         body = ResetSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         try:
-            services.reset_breaker(by=actor, source=Source.API, **body.validated_data)
+            services.reset_breaker(by=caller(request), source=Source.API, **body.validated_data)
         except Refused as refusal:
             return _problem(refusal)
         return Response(_body())

@@ -7,8 +7,7 @@ from typing import Any
 from django import forms
 
 from circuit.models import Category, Kind, Source
-from circuit.services import RESET_REASON_MIN
-from circuit.wire import REASON_MAX
+from opsportal.accounts.stepup import REASON_MAX, STEP_UP_REASON_MIN
 
 _MANUAL_CATEGORIES = [choice for choice in Category.choices if choice[0] != Category.EXTERNAL]
 
@@ -41,7 +40,8 @@ class ResetForm(forms.Form):
 
     expected_version = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     reason = _reason(
-        RESET_REASON_MIN, f"What was checked, in at least {RESET_REASON_MIN} characters. It goes into the audit log."
+        STEP_UP_REASON_MIN,
+        f"What was checked, {STEP_UP_REASON_MIN} characters at least. It goes into the audit log.",
     )
     acknowledged = forms.BooleanField(
         required=False, label="I have checked why trading was halted, and it is safe to go on."

@@ -21,14 +21,18 @@ from circuit.errors import CannotReach, InvalidInput, Refused, StaleForm, TooSoo
 from circuit.models import Category, Kind, Source, State, Transition
 from circuit.records import Record, archive
 from circuit.selectors import last_recorded, last_trip
-from circuit.wire import REASON_MAX, Decoded, Snapshot
+from circuit.wire import Decoded, Snapshot
 from opsportal.accounts.actors import Actor
+from opsportal.accounts.stepup import clean_reason, step_up
 from opsportal.audit import recorder
-from opsportal.observability.sanitise import mask_text
 
 log = logging.getLogger(__name__)
 
-RESET_REASON_MIN = 20
+#: What the tick of a reset stands for.
+CONFIRM = (
+    "Confirm that you have checked why trading was halted: tick the box, pass --acknowledge, or send "
+    '"acknowledged": true.'
+)
 COOLDOWN_SECONDS = 60
 #: How often a lost race is run again before giving up; every round somebody else has won.
 _ROUNDS = 10
@@ -41,22 +45,6 @@ class Done:
     id: uuid.UUID
     state: State
     recorded: bool
-
-
-def clean_reason(reason: str, *, minimum: int = 1) -> str:
-    """The reason, trimmed, with e-mail addresses, phone numbers and keys masked. Raises `InvalidInput`."""
-    text = " ".join(reason.split())
-    if "\x00" in text:
-        raise InvalidInput("reason", "The reason contains a character that cannot be stored (NUL). Type it again.")
-    if not text:
-        raise InvalidInput("reason", "Give a reason: the people who come after you need it.")
-    if len(text) < minimum:
-        raise InvalidInput(
-            "reason", f"The reason has {len(text)} characters; at least {minimum} are needed to say what was checked."
-        )
-    if len(text) > REASON_MAX:
-        raise InvalidInput("reason", f"The reason has {len(text):,} characters; at most {REASON_MAX:,} are kept.")
-    return mask_text(text)
 
 
 def trip_breaker(
@@ -114,7 +102,7 @@ def reset_breaker(
     Raises `PermissionRefused`, `InvalidInput`, `WrongState`, `StaleForm`, `TooSoon` and `CannotReach`.
     """
     by.require("circuit.reset_breaker")
-    text = _step_up(reason, acknowledged)
+    text = step_up(by, reason=reason, acknowledged=acknowledged, confirm=CONFIRM)
     seen = read_or_refuse("The breaker could not be reset from here.")
     decoded = wire.decode(seen)
     try:
@@ -172,7 +160,7 @@ def restore_breaker(
     Raises `PermissionRefused`, `InvalidInput`, `WrongState`, `StaleForm` and `CannotReach`.
     """
     by.require("circuit.reset_breaker")
-    text = _step_up(reason, acknowledged)
+    text = step_up(by, reason=reason, acknowledged=acknowledged, confirm=CONFIRM)
     seen = read_or_refuse("The state could not be restored.")
     if seen.state is not None:
         raise WrongState(f"The breaker has a state again: {wire.decode(seen).state}. Nothing was changed.")
@@ -250,17 +238,6 @@ def _trip_again(failed: Record) -> None:
         pass  # somebody tripped it in the meantime
     except (Refused, store.BreakerUnreachable):
         log.critical("circuit_reset_could_not_be_undone")
-
-
-def _step_up(reason: str, acknowledged: bool) -> str:
-    text = clean_reason(reason, minimum=RESET_REASON_MIN)
-    if acknowledged is not True:
-        raise InvalidInput(
-            "acknowledged",
-            "Confirm that you have checked why trading was halted: tick the box, pass --acknowledge, or send "
-            '"acknowledged": true.',
-        )
-    return text
 
 
 def _require_version(seen: Snapshot, expected: str) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from circuit.models import State
+from opsportal.accounts.stepup import REASON_MAX
 from opsportal.observability.sanitise import mask_text
 
 Dialect = Literal["canonical", "json"]
@@ -25,7 +26,6 @@ SPOOL_REFUSED_KEY = "opsportal:circuit:spool:refused"
 COOLDOWN_KEY = "opsportal:circuit:reset_cooldown"
 
 #: A reason of ours is never longer; one of another writer is cut.
-REASON_MAX = 1000
 #: Platform builds cap the history at this many entries.
 HISTORY_LENGTH = 1000
 

@@ -9,12 +9,11 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from health import contract
 from health.models import Status
 from health.selectors import SHARED_SECONDS, Cell, Grid, health_grid
-from opsportal.accounts.api import READ_PROBLEMS, caller
+from opsportal.accounts.api import PortalView
 
 STATES = [status.word for status in Status]
 
@@ -57,26 +56,28 @@ class ServicesSerializer(serializers.Serializer[Any]):
     services = ServiceSerializer(many=True)
 
 
-class ServicesView(APIView):
+class ServicesView(PortalView):
     """`GET /api/v1/health/services`"""
 
-    @extend_schema(responses={200: ServicesSerializer, **READ_PROBLEMS}, tags=["health"])
+    needs = {"GET": "health.view_service"}
+
+    @extend_schema(responses={200: ServicesSerializer}, tags=["health"])
     def get(self, request: Request) -> Response:
         """The health of every enabled service."""
-        caller(request).require("health.view_service")
         return Response(_body(health_grid(SHARED_SECONDS)), headers={"Cache-Control": "no-store"})
 
 
-class ContractView(APIView):
+class ContractView(PortalView):
     """`GET /api/v1/health/contract`"""
 
+    needs = {"GET": "health.view_service"}
+
     @extend_schema(
-        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, description="A JSON Schema."), **READ_PROBLEMS},
+        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, description="A JSON Schema.")},
         tags=["health"],
     )
     def get(self, request: Request) -> Response:
         """The JSON Schema of the reply that a service's `/health` gives."""
-        caller(request).require("health.view_service")
         return Response(contract.json_schema())
 
 

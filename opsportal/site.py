@@ -12,12 +12,16 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from apikeys.urls import admin_urls as apikeys_urls
 from circuit.urls import admin_urls as circuit_urls
 from circuit.views import status_for
 from health.selectors import SHARED_SECONDS, health_grid
 from health.urls import admin_urls as health_urls
 from opsportal.accounts.guards import sign_in_first
+from opsportal.accounts.urls import admin_urls as accounts_urls
+from opsportal.audit_pages.urls import admin_urls as audit_urls
 from opsportal.overview import build_overview
+from sysconf.urls import admin_urls as sysconfig_urls
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,18 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
             NavLink("Service health", "health", "health", "health.view_service", "health"),
         ),
     ),
+    (
+        "Administration",
+        (
+            NavLink("People", "accounts", "users", "accounts.view_user"),
+            NavLink("API keys", "apikeys", "key", "apikeys.view_apikey", "apikeys"),
+            NavLink("Configuration", "sysconfig", "sliders", "sysconfig.view_section", "sysconfig"),
+            NavLink("Audit log", "audit", "list", "audit.view_entry"),
+        ),
+    ),
 )
 
-OWN_PACKAGES = frozenset({"opsportal", "circuit", "health"})
+OWN_PACKAGES = frozenset({"opsportal", "apikeys", "circuit", "health", "sysconf"})
 
 
 class PortalSite(AdminSite):
@@ -64,6 +77,10 @@ class PortalSite(AdminSite):
             path("overview/fragment/", self.overview_fragment, name="overview_fragment"),
             *(circuit_urls if settings.FEATURES["circuit"] else []),
             *(health_urls if settings.FEATURES["health"] else []),
+            *accounts_urls,
+            *(apikeys_urls if settings.FEATURES["apikeys"] else []),
+            *(sysconfig_urls if settings.FEATURES["sysconfig"] else []),
+            *audit_urls,
         ]
         return urls + super().get_urls()
 

@@ -5,13 +5,17 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
+from apikeys.urls import api_urls as apikeys_api_urls
 from circuit.urls import api_urls as circuit_api_urls
 from health.urls import api_urls as health_api_urls
 from opsportal.site import to_overview
+from sysconf.urls import api_urls as sysconfig_api_urls
 
 api_urls = [
     *(circuit_api_urls if settings.FEATURES["circuit"] else []),
     *(health_api_urls if settings.FEATURES["health"] else []),
+    *(apikeys_api_urls if settings.FEATURES["apikeys"] else []),
+    *(sysconfig_api_urls if settings.FEATURES["sysconfig"] else []),
 ]
 
 urlpatterns = [

@@ -84,9 +84,11 @@ def redis(_redis_connection: redis_client.Redis) -> redis_client.Redis:
 
 @pytest.fixture(autouse=True)
 def _empty_redis(_redis_connection: redis_client.Redis) -> None:
+    from apikeys.recognising import forget_rows
     from circuit.selectors import forget_readings
 
     _redis_connection.flushall()
+    forget_rows()
     forget_readings()  # what this process remembers of the breaker is state of an earlier test
 
 

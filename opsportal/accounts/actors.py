@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from opsportal.accounts.roles import lowest_role_with, plain_words
+from opsportal.accounts.scopes import opened_by, scope_for
 from opsportal.audit.recorder import command_line_label
 
 if TYPE_CHECKING:
@@ -13,16 +14,22 @@ if TYPE_CHECKING:
 
 
 class PermissionRefused(Exception):
-    """Somebody tried what their role does not allow. `missing` is the permission; nothing was changed."""
+    """Somebody tried what their role, or the scopes of their key, do not allow. Nothing was changed.
 
-    def __init__(self, actor_label: str, missing: str) -> None:
+    `missing` is the permission. `scope` is the scope that the key would need; empty when it is the role that lacks it.
+    """
+
+    def __init__(self, actor_label: str, missing: str, *, scope: str = "") -> None:
         self.actor_label = actor_label
         self.missing = missing
+        self.scope = scope
         super().__init__(missing)
 
     @property
     def sentence(self) -> str:
         """What is missing and who has it, in plain words."""
+        if self.scope:
+            return f"The API key may not {plain_words(self.missing)}: it lacks the scope “{self.scope}”."
         role = lowest_role_with(self.missing)
         holder = f" The role “{role}” may." if role else ""
         return f"You may not {plain_words(self.missing)}.{holder} An administrator can change your role."
@@ -30,10 +37,14 @@ class PermissionRefused(Exception):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who does something. `user` is None for the portal's own tasks and for the command line."""
+    """Who does something. `user` is None for the portal's own tasks and for the command line.
+
+    `scopes` are those of the API key that a machine acts with for its owner, the user; None for a person.
+    """
 
     label: str
     user: User | None = None
+    scopes: frozenset[str] | None = None
 
     @classmethod
     def of(cls, user: User) -> Self:
@@ -51,10 +62,21 @@ class Actor:
         return cls(label=name)
 
     def may(self, permission: str) -> bool:
-        """Whether the actor has the permission. Tasks and the command line have all."""
+        """Whether the actor has the permission. Tasks and the command line have all; a key has what its owner has."""
+        if self.scopes is not None and permission not in opened_by(self.scopes):
+            return False
         return self.user is None or self.user.has_perm(permission)
 
     def require(self, permission: str) -> None:
         """Raise `PermissionRefused` unless the actor has the permission."""
-        if not self.may(permission):
-            raise PermissionRefused(self.label, permission)
+        if self.may(permission):
+            return
+        scope = ""
+        if self.scopes is not None and permission not in opened_by(self.scopes):
+            scope = scope_for(permission)
+        raise PermissionRefused(self.label, permission, scope=scope)
+
+    @classmethod
+    def of_key(cls, owner: User, prefix: str, scopes: frozenset[str]) -> Self:
+        """A machine that acts for the owner of its key. The prefix names the key (AK-9)."""
+        return cls(label=f"{owner.get_username()} ({prefix})", user=owner, scopes=scopes)

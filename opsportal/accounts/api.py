@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import exceptions, serializers
-from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from opsportal.accounts import services
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.models import User
 from opsportal.accounts.problems import CONTENT_TYPE, DATABASE_AWAY, DATABASE_RETRY, problem_body
+from opsportal.accounts.scopes import scope_for
 
 log = logging.getLogger(__name__)
-
-
-class PortalSessionAuthentication(SessionAuthentication):
-    """The browser's session, with CSRF protection; without one the answer is 401, not 403."""
-
-    def authenticate_header(self, request: Request) -> str:
-        """The challenge that makes DRF answer 401."""
-        return 'Session realm="opsportal"'
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
@@ -41,27 +33,61 @@ class ProblemSerializer(serializers.Serializer[Any]):
     request_id = serializers.CharField(required=False)
 
 
-#: What every endpoint may answer to whoever may not read it.
-READ_PROBLEMS = {
-    401: OpenApiResponse(ProblemSerializer, description="Not signed in."),
-    403: OpenApiResponse(ProblemSerializer, description="The permission is missing."),
-}
+#: One answer for no key, a malformed, unknown, expired or revoked one, and one of a disabled owner (AK-4).
+UNAUTHENTICATED = "Send a valid API key as `Authorization: Bearer tp_live_…`, or sign in."
+
+
+def problems(sentences: dict[int, str]) -> dict[tuple[int, str], OpenApiResponse]:
+    """Problem documents for the schema: status to what it means."""
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(ProblemSerializer, description=text)
+        for status, text in sentences.items()
+    }
+
+
+#: What every endpoint may answer.
+READ_PROBLEMS = problems(
+    {
+        401: "No valid API key and not signed in.",
+        403: "The permission, or the key's scope, is missing.",
+        503: "PostgreSQL or Redis does not answer.",
+    }
+)
 
 
 def caller(request: Request) -> Actor:
-    """Whoever calls. DRF has refused everybody who is not signed in before a view runs."""
-    return Actor.of(cast(User, request.user))
+    """Whoever calls: a signed-in person, or a key for its owner. DRF has refused everybody else before a view runs."""
+    return request.auth if isinstance(request.auth, Actor) else Actor.of(cast(User, request.user))
 
 
-class PortalSessionScheme(OpenApiAuthenticationExtension):
-    """How the schema names the browser's session."""
+class PortalView(APIView):
+    """An endpoint of the portal: `needs` names the permission of each of its methods, "" for none but to be known."""
 
-    target_class = PortalSessionAuthentication
-    name = "session"
+    needs: ClassVar[dict[str, str]] = {}
 
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """A cookie."""
-        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse who lacks the permission before the view runs. The service asks again where something is changed."""
+        super().initial(request, *args, **kwargs)
+        if permission := self.needs.get(request.method or "", ""):
+            caller(request).require(permission)
+
+
+class PortalSchema(AutoSchema):
+    """Adds to every operation what all have in common: its scope, and the refusals."""
+
+    def get_description(self) -> str:  # type: ignore[override]
+        """The endpoint's own words, then the scope that a key needs."""
+        text = super().get_description() or ""
+        scope = scope_for(getattr(self.view, "needs", {}).get(self.method, ""))
+        return f"{text}\n\nA key needs the scope `{scope}`.".strip() if scope else text
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        """The endpoint's own answers and the refusals. A decorator replaces what is public of this; hence the name."""
+        bodies = super()._get_response_bodies(direction)
+        for (status, media_type), answer in READ_PROBLEMS.items():
+            if str(status) not in bodies and direction == "response":
+                bodies[str(status)] = self._get_response_for_code(answer, str(status), [media_type])
+        return bodies
 
 
 def problem(
@@ -74,10 +100,20 @@ def problem(
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every refusal of the API is a problem document with a plain sentence."""
+    request = context["request"]
+    response = _problem_of(error, request)
+    if response is not None:
+        # What must not make the answer later than another one.
+        response._resource_closers.extend(getattr(request._request, "after_answer", ()))  # type: ignore[attr-defined]
+    return response
+
+
+def _problem_of(error: Exception, request: Request) -> Response | None:
     if isinstance(error, PermissionRefused):
-        request = context["request"]
-        services.audit_refusal(error, user=request.user, where=request.path, method=request.method)
-        return problem(403, error.sentence, missing=error.missing)
+        services.audit_refusal(error, user=cast(User, request.user), where=request.path, method=request.method or "")
+        return problem(403, error.sentence, missing=error.missing, scope=error.scope)
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return _unauthenticated(getattr(error, "auth_header", ""))
     if isinstance(error, Http404):
         return problem(404, "There is nothing at this address.")
     if isinstance(error, PermissionDenied):
@@ -87,11 +123,15 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, exceptions.ValidationError):
         return problem(422, "Some fields are missing or wrong. Nothing was changed.", errors=error.detail)
     if isinstance(error, exceptions.APIException):
-        headers = {}
-        if getattr(error, "auth_header", None):
-            headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
         detail = str(error.detail)
         if isinstance(error, exceptions.ParseError):
             detail = "The body is not valid JSON"
-        return problem(error.status_code, detail if detail.endswith((".", "!", "?")) else f"{detail}.", headers=headers)
+        return problem(error.status_code, detail if detail.endswith((".", "!", "?")) else f"{detail}.")
     return None
+
+
+def _unauthenticated(challenge: str) -> Response:
+    """The 401. Byte for byte the same for all: the request's id is in its header only."""
+    body = problem_body(401, UNAUTHENTICATED)
+    del body["request_id"]
+    return Response(body, status=401, headers={"WWW-Authenticate": challenge}, content_type=CONTENT_TYPE)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
 from django.db import models
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from opsportal.accounts.roles import Role
@@ -59,6 +60,39 @@ class User(AbstractUser):
             secret=secret,
             algorithm="sha256",
         ).hexdigest()
+
+
+class Strategy(models.Model):
+    """A trading strategy that users can be granted (AM-4). Never deleted, only retired: grants and the log name it."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.CharField(max_length=300, blank=True, default="")
+    retired = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name_plural = "strategies"
+        default_permissions = ("view", "add", "change")
+        permissions = (("grant_strategy", "Can grant and revoke strategies"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StrategyGrant(models.Model):
+    """One user may work with one strategy."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="strategy_grants")
+    strategy = models.ForeignKey(Strategy, on_delete=models.PROTECT, related_name="grants")
+    granted_at = models.DateTimeField(default=timezone.now)
+    granted_by = models.CharField(max_length=200)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["user", "strategy"], name="accounts_one_grant")]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.strategy}"
 
 
 class UserSession(AbstractBaseSession):

@@ -46,9 +46,19 @@ MATRIX: tuple[Grant, ...] = (
     Grant("health.change_maintenance", "change and end planned maintenance", False, True, True),
     Grant("health.delete_maintenance", "cancel planned maintenance", False, True, True),
     Grant("audit.view_entry", "read the audit log", False, False, True),
+    Grant("audit.export_entry", "export the audit log", False, False, True),
     Grant("accounts.view_user", "see the portal's users", False, False, True),
     Grant("accounts.add_user", "create users", False, False, True),
     Grant("accounts.change_user", "change and disable users", False, False, True),
+    Grant("accounts.view_strategy", "see strategies and who may trade them", False, False, True),
+    Grant("accounts.add_strategy", "create strategies", False, False, True),
+    Grant("accounts.change_strategy", "change strategies", False, False, True),
+    Grant("accounts.grant_strategy", "grant and revoke strategies", False, False, True),
+    Grant("apikeys.view_apikey", "see API keys", False, False, True),
+    Grant("apikeys.add_apikey", "create and rotate API keys", False, False, True),
+    Grant("apikeys.revoke_apikey", "revoke API keys", False, False, True),
+    Grant("sysconfig.view_section", "see the system configuration", False, False, True),
+    Grant("sysconfig.change_section", "change the system configuration", False, False, True),
 )
 
 

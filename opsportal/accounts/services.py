@@ -124,16 +124,23 @@ def audit_refusal(refusal: PermissionRefused, *, user: User, where: str, method:
     """
     try:
         recorder.record(
-            "admin_page_access_denied",
+            _denial(refusal),
             event_type="access",
             outcome="denied",
             actor=user,
+            actor_label=refusal.actor_label,
             resource_type="page",
-            resource_id=where,
-            details={"missing": refusal.missing, "method": method},
+            resource_id=where[:255],
+            details={"missing": refusal.missing, "scope": refusal.scope, "method": method},
         )
     except Error:
         log.error("refusal_not_audited", extra={"missing": refusal.missing})
+
+
+def _denial(refusal: PermissionRefused) -> str:
+    if refusal.scope or refusal.missing.startswith("apikeys."):
+        return "api_key_action_denied"
+    return "config_edit_denied" if refusal.missing == "sysconfig.change_section" else "admin_page_access_denied"
 
 
 def database_is_down(error: BaseException | None) -> bool:

@@ -12,7 +12,22 @@ ACTIONS = frozenset(
         "user_create",
         "user_update",
         "user_disable",
+        "user_enable",
         "role_change",
+        "password_set",
+        "sessions_end",
+        "strategy_create",
+        "strategy_update",
+        "strategy_grant",
+        "strategy_revoke",
+        # API keys
+        "api_key_create",
+        "api_key_rotate",
+        "api_key_revoke",
+        "api_key_refused",
+        # system configuration
+        "config_update",
+        "config_restore",
         # circuit breaker
         "circuit_init",
         "circuit_trip",
@@ -28,7 +43,13 @@ ACTIONS = frozenset(
         "maintenance_delete",
         # denials and exports
         "admin_page_access_denied",
+        "api_key_action_denied",
+        "config_edit_denied",
         "export",
+        # the log itself
+        "audit_verify",
+        "audit_archive",
+        "audit_drop",
         # rows written by django-auditlog
         "object_create",
         "object_update",

@@ -81,6 +81,7 @@ class Entry(AbstractLogEntry):
         abstract = False
         db_table = "audit_entry"
         default_permissions = ("view",)
+        permissions = (("export_entry", "Can export the audit log"),)
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         indexes = [

@@ -43,6 +43,8 @@ INSTALLED_APPS = [
     "opsportal.observability",
     "opsportal.audit",
     "opsportal.accounts",
+    "sysconf",
+    "apikeys",
     "circuit",
     "health",
     "django.contrib.auth",
@@ -279,12 +281,15 @@ if FEATURES["health"]:
 
 # ---------------------------------------------------------------- API
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["opsportal.accounts.api.PortalSessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        *(["apikeys.authentication.ApiKeyAuthentication"] if FEATURES["apikeys"] else []),
+        "opsportal.accounts.authentication.PortalSessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "opsportal.accounts.api.problem_response",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "opsportal.accounts.api.PortalSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {

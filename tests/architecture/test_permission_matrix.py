@@ -19,6 +19,7 @@ EVERYBODY = frozenset(ROLES)
 STAFF = frozenset({"viewer", "operator", "admin"})
 OPERATORS = frozenset({"operator", "admin"})
 NONE: frozenset[str] = frozenset()
+ADMINS = frozenset({"admin"})
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,14 @@ MATRIX: dict[str, Rule] = {
     "admin/health/services/<str:name>/": Rule(read=STAFF),
     "admin/health/services/<str:name>/fragment/": Rule(read=STAFF),
     "admin/health/services/<str:name>/history/fragment/": Rule(read=STAFF),
+    # people
+    "admin/accounts/": Rule(read=ADMINS),
+    # API keys
+    "admin/apikeys/": Rule(read=ADMINS),
+    # system configuration
+    "admin/sysconfig/": Rule(read=ADMINS),
+    # the audit log
+    "admin/audit/": Rule(read=ADMINS),
     "admin/(?P<url>.*)$": Rule(read=STAFF, write=STAFF),  # the admin's own 404
     "api/v1/circuit": Rule(read=STAFF),
     "api/v1/circuit/trip": Rule(read=None, write=OPERATORS),

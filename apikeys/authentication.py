@@ -1,0 +1,71 @@
+"""`Authorization: Bearer tp_live_…` (AK-4)."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from django.core.cache import cache
+from django.db import Error
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from apikeys.recognising import KeyRefused, Known, recognise
+from opsportal.accounts.authentication import after_answer
+from opsportal.audit import recorder
+from opsportal.observability import context
+from opsportal.observability.client_ip import client_ip
+
+log = logging.getLogger(__name__)
+
+#: A machine that goes on calling with a dead key is in the audit log once in so many seconds.
+REFUSAL_EVERY_SECONDS = 60
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """Whoever sends a bearer token is judged by it alone: never by a session as well."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """The challenge of the 401."""
+        return 'Bearer realm="opsportal"'
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """The owner, and the `Actor` with the key's scopes as `request.auth`; None without a bearer token."""
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        ip = client_ip(request)
+        try:
+            actor = recognise(token.strip(), ip=ip, now=timezone.now())
+        except KeyRefused as refusal:
+            if refusal.known is not None:
+                after_answer(request, partial(_audit, refusal.known, refusal.outcome, ip, context.current().request_id))
+            raise AuthenticationFailed from None
+        assert actor.user is not None
+        context.bind_actor(actor_id=actor.user.pk, actor_label=actor.label)
+        return actor.user, actor
+
+
+def _audit(known: Known, outcome: str, ip: str | None, request_id: str) -> None:
+    """Once the answer is on its way, so that it takes no longer than for a key that never was."""
+    if not cache.add(f"api-key-refusal:{known.prefix}", 1, timeout=REFUSAL_EVERY_SECONDS):
+        return
+    try:
+        recorder.record(
+            "api_key_refused",
+            event_type="access",
+            outcome="denied",
+            actor_id=known.owner_id,
+            actor_label=known.prefix,
+            resource_type="api_key",
+            resource_id=known.prefix,
+            details={"why": outcome},
+            ip=ip,
+            request_id=request_id,
+            source="api",
+        )
+    except Error:
+        log.error("key_refusal_not_audited", extra={"key_prefix": known.prefix})
