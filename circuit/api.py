@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,7 +13,7 @@ from circuit import services, wire
 from circuit.errors import InvalidInput, Refused, TooSoon, WrongState
 from circuit.models import Category, Source
 from circuit.selectors import read_breaker
-from opsportal.accounts.api import PortalView, caller, problem, problems
+from opsportal.accounts.api import FlagField, PortalView, TextField, caller, problem, problems
 
 
 class BreakerSerializer(serializers.Serializer[Any]):
@@ -30,22 +30,20 @@ class BreakerSerializer(serializers.Serializer[Any]):
 class TripSerializer(serializers.Serializer[Any]):
     """Why trading is halted."""
 
-    reason = serializers.CharField(max_length=100_000, allow_blank=True, trim_whitespace=False)
+    reason = TextField(max_length=100_000, allow_blank=True, trim_whitespace=False)
     category = serializers.ChoiceField(choices=Category.choices, default=Category.MANUAL)
 
 
 class ResetSerializer(serializers.Serializer[Any]):
     """Why trading may go on."""
 
-    reason = serializers.CharField(max_length=100_000, allow_blank=True, trim_whitespace=False)
-    acknowledged = serializers.BooleanField(default=False)
+    reason = TextField(max_length=100_000, allow_blank=True, trim_whitespace=False)
+    acknowledged = FlagField(default=False)
 
 
 PROBLEMS = problems(
     {
-        400: "The body is not JSON.",
         409: "The breaker is in the wrong state for this.",
-        415: "The body is of another media type.",
         422: "A field is missing or wrong.",
         429: "A reset came less than a minute after the last one.",
     }
@@ -68,7 +66,18 @@ class TripView(PortalView):
 
     needs = {"POST": "circuit.trip_breaker"}
 
-    @extend_schema(request=TripSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
+    @extend_schema(
+        request=TripSerializer,
+        responses={200: BreakerSerializer, **PROBLEMS},
+        examples=[
+            OpenApiExample(
+                "A halt by hand",
+                {"reason": "Prices of the main venue look wrong", "category": "manual"},
+                request_only=True,
+            )
+        ],
+        tags=["circuit"],
+    )
     def post(self, request: Request) -> Response:
         """Halt trading."""
         body = TripSerializer(data=request.data)
@@ -85,7 +94,18 @@ class ResetView(PortalView):
 
     needs = {"POST": "circuit.reset_breaker"}
 
-    @extend_schema(request=ResetSerializer, responses={200: BreakerSerializer, **PROBLEMS}, tags=["circuit"])
+    @extend_schema(
+        request=ResetSerializer,
+        responses={200: BreakerSerializer, **PROBLEMS},
+        examples=[
+            OpenApiExample(
+                "After the check",
+                {"reason": "Checked positions and limits; the venue's prices are right again", "acknowledged": True},
+                request_only=True,
+            )
+        ],
+        tags=["circuit"],
+    )
     def post(self, request: Request) -> Response:
         """Allow trading again."""
         body = ResetSerializer(data=request.data)

@@ -16,6 +16,7 @@ from django.urls import reverse
 from circuit.forms import HistoryFilter
 from circuit.models import Category, Kind, Source, State, Transition
 from circuit.selectors import newest_transition
+from opsportal.observability.spreadsheet import harmless
 
 PAGE_SIZE = 25
 COLUMNS = ("at", "kind", "from_state", "to_state", "who", "reason", "category", "source", "halted_seconds")
@@ -135,8 +136,3 @@ def csv_rows(rows: QuerySet[Transition]) -> Iterator[list[Any]]:
             item.source,
             halted,
         ]
-
-
-def harmless(text: str) -> str:
-    """The text so that no spreadsheet runs it: before a leading =, +, -, @, tab or return comes an apostrophe."""
-    return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

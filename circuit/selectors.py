@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.db import Error
 
 from circuit import metrics, store, wire
 from circuit.models import Kind, Source, State, Transition
+from circuit.policy import Policy, read_policy
 from circuit.wire import Decoded, Snapshot
 
 #: One process reads Redis at most this often for pages, however many are watching. Part of the 2 s of CB-10.
@@ -38,6 +39,7 @@ class Reading:
     read_at: datetime
     stale: bool = False
     stale_since: datetime | None = None
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def state(self) -> State:
@@ -100,14 +102,14 @@ def _take() -> Reading:
         return _last_known(now)
     metrics.STATUS_CHECKS.labels("ok").inc()
     _shared.failed_since = None
-    return Reading(raw=raw, decoded=wire.decode(raw), read_at=now)
+    return Reading(raw=raw, decoded=wire.decode(raw), read_at=now, policy=read_policy())
 
 
 def _last_known(now: datetime) -> Reading:
     last = _shared.reading
     if last and last.decoded.dialect:
         since = last.stale_since or last.read_at
-        return Reading(raw=last.raw, decoded=last.decoded, read_at=last.read_at, stale=True, stale_since=since)
+        return replace(last, stale=True, stale_since=since)  # with the settings it had: Redis costs time enough
     _shared.failed_since = _shared.failed_since or now
     nothing = Snapshot(None, None, None, None)
     try:
@@ -119,7 +121,12 @@ def _last_known(now: datetime) -> Reading:
         nothing = Snapshot(recorded.to_state, None, None, None)
         decoded = _from_history(recorded)
     return Reading(
-        raw=nothing, decoded=decoded, read_at=_shared.failed_since, stale=True, stale_since=_shared.failed_since
+        raw=nothing,
+        decoded=decoded,
+        read_at=_shared.failed_since,
+        stale=True,
+        stale_since=_shared.failed_since,
+        policy=read_policy(),
     )
 
 
@@ -176,6 +183,7 @@ class Status:
     last_trip_by: str
     last_trip_source: str
     halted_since: datetime | None
+    drawdown_limit: str
     stale: bool
     stale_since: datetime | None
     problem: str
@@ -198,7 +206,7 @@ def breaker_status(reading: Reading, *, may_trip: bool, may_reset: bool, role: s
     """What somebody with these permissions sees and may press."""
     state, decoded = reading.state, reading.decoded
     restore = _restorable(reading)
-    notices = []
+    notices = list(reading.policy.notices)
     if decoded.dialect and decoded.dialect != settings.CIRCUIT_DIALECT:
         notices.append(
             f"The platform writes the {decoded.dialect} form, the portal is set to write the "
@@ -220,6 +228,7 @@ def breaker_status(reading: Reading, *, may_trip: bool, may_reset: bool, role: s
         last_trip_by=note.trip_by if note else ("external writer" if decoded.at else ""),
         last_trip_source=str(Source(note.trip_source).label) if note and note.trip_source in Source.values else "",
         halted_since=None if state == State.OPEN else (decoded.since or decoded.at),
+        drawdown_limit=reading.policy.drawdown_limit or "cannot be read",
         stale=reading.stale,
         stale_since=reading.stale_since,
         problem=REDIS_AWAY if reading.stale else decoded.problem,

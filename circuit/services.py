@@ -19,6 +19,7 @@ from circuit import metrics, spool, store, wire
 from circuit.changes import change_of, note_of, record_of
 from circuit.errors import CannotReach, InvalidInput, Refused, StaleForm, TooSoon, WrongState
 from circuit.models import Category, Kind, Source, State, Transition
+from circuit.policy import read_policy
 from circuit.records import Record, archive
 from circuit.selectors import last_recorded, last_trip
 from circuit.wire import Decoded, Snapshot
@@ -57,12 +58,16 @@ def trip_breaker(
 ) -> Done:
     """Halt trading. Works with PostgreSQL down.
 
-    Raises `PermissionRefused`, `InvalidInput`, `WrongState` (already tripped) and `CannotReach` (Redis is away).
+    Raises `PermissionRefused`, `InvalidInput`, `WrongState` (already tripped; or a rule asks, and the configuration
+    has automatic trips switched off) and `CannotReach` (Redis is away).
     """
     by.require("circuit.trip_breaker")
     text = clean_reason(reason)
     if category not in Category.values:
         raise InvalidInput("category", f"The category must be one of {', '.join(Category.values)}.")
+    if source == Source.RULE and (off := read_policy().switched_off):
+        _note_failure("circuit_trip", by, text, source, off)
+        raise WrongState(f"The breaker is {off}, so the rule did not trip it. Trip it by hand if trading must stop.")
     record = record_of(Kind.TRIP, State.TRIPPED, text, by=by, source=source, category=Category(category), now=now)
     for _ in range(_ROUNDS):
         seen = read_or_refuse("The breaker could not be tripped from here. Halt trading on the platform itself.")

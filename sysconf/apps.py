@@ -10,3 +10,11 @@ class SysconfigConfig(AppConfig):
     label = "sysconfig"
     verbose_name = "System configuration"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Look at the sections, and announce what is read at scrape time."""
+        from opsportal.observability.metrics import register_scrape_collector
+        from sysconf import checks  # noqa: F401
+        from sysconf.collector import ConfigurationCollector
+
+        register_scrape_collector(ConfigurationCollector())
