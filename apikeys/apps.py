@@ -1,6 +1,7 @@
 """API keys."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class ApiKeysConfig(AppConfig):
@@ -10,5 +11,10 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Announce the checks, and how the API's schema names a key."""
+        """Announce how the API's schema names a key, and what is counted at scrape time."""
         from apikeys import schema  # noqa: F401
+        from apikeys.collector import KeyCollector
+        from opsportal.observability.metrics import register_scrape_collector
+
+        if settings.FEATURES["apikeys"]:
+            register_scrape_collector(KeyCollector())

@@ -6,23 +6,18 @@ import logging
 from functools import partial
 from typing import Any
 
-from django.core.cache import cache
 from django.db import Error
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from apikeys.recognising import KeyRefused, Known, recognise
+from apikeys.recognising import KeyRefused, Known, first_of_minute, recognise
 from opsportal.accounts.authentication import after_answer
 from opsportal.audit import recorder
 from opsportal.observability import context
-from opsportal.observability.client_ip import client_ip
 
 log = logging.getLogger(__name__)
-
-#: A machine that goes on calling with a dead key is in the audit log once in so many seconds.
-REFUSAL_EVERY_SECONDS = 60
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -34,10 +29,11 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """The owner, and the `Actor` with the key's scopes as `request.auth`; None without a bearer token."""
-        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        scheme, *rest = request.META.get("HTTP_AUTHORIZATION", "").split(None, 1) or [""]
         if scheme.lower() != "bearer":
             return None
-        ip = client_ip(request)
+        token = rest[0] if rest else ""
+        ip = context.current().ip
         try:
             actor = recognise(token.strip(), ip=ip, now=timezone.now())
         except KeyRefused as refusal:
@@ -50,8 +46,11 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 def _audit(known: Known, outcome: str, ip: str | None, request_id: str) -> None:
-    """Once the answer is on its way, so that it takes no longer than for a key that never was."""
-    if not cache.add(f"api-key-refusal:{known.prefix}", 1, timeout=REFUSAL_EVERY_SECONDS):
+    """Once the answer is on its way, so that it takes no longer than for a key that never was.
+
+    A machine that goes on calling with a dead key is in the audit log once a minute.
+    """
+    if not first_of_minute(f"api-key-refusal:{known.prefix}"):
         return
     try:
         recorder.record(

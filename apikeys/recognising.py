@@ -1,9 +1,9 @@
 """Whose key is this, and is it worth anything now? Runs before every call of the API that comes with a key.
 
 A row that was read within the last `ROW_SECONDS` is believed again as long as Redis says that the key is not revoked
-(AK-5: cache first, database second). If Redis does not answer, every request reads the row. So a revocation bites at
-once where Redis was told, and within a second where it was not: also when it was down during the revocation and is
-back since.
+(AK-5: cache first, database second); that answer serves a busy key for `MARK_SECONDS`. If Redis does not answer, every
+request reads the row. So a revocation bites at once in the process that made it, within a quarter of a second where
+Redis was told, and within a second where it was not: also when it was down during the revocation and is back since.
 
 What is refused takes the same way, whatever the reason: one look into Redis, one query, one digest. An answer that
 came sooner would tell a guesser which prefixes exist.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -35,11 +35,13 @@ log = logging.getLogger(__name__)
 
 #: Less than the second within which a revocation must bite.
 ROW_SECONDS = 0.9
+#: How long Redis' answer that a key is not revoked is believed. At a few hundred calls a second it is asked four times.
+MARK_SECONDS = 0.25
 #: With PostgreSQL down a row so old still serves while Redis says that the key is not revoked, so that a machine can
-#: halt trading (CB-8). As long as Redis remembers a revocation: nobody can revoke while PostgreSQL is down.
-OUTAGE_SECONDS = 300
+#: halt trading (CB-8). Shorter than Redis remembers a revocation: nobody can revoke while PostgreSQL is down.
+OUTAGE_SECONDS = 240
 REVOKED_SECONDS = 300
-USED_EVERY_SECONDS = 60
+NOTE_EVERY_SECONDS = 60
 _MOST_ROWS = 10_000
 #: What a prefix that nobody has is compared with.
 _NOBODY = ("0" * 32, "0" * 64)
@@ -47,12 +49,13 @@ _NOBODY = ("0" * 32, "0" * 64)
 
 @dataclass(frozen=True)
 class Known:
-    """What one look into the database said of a key."""
+    """What one look into the database said of a key. `read_at` is when that look began."""
 
     id: int
     prefix: str
-    salt: str
-    digest: str
+    name: str
+    salt: str = field(repr=False)
+    digest: str = field(repr=False)
     scopes: frozenset[str]
     networks: tuple[str, ...]
     expires_at: datetime | None
@@ -61,6 +64,15 @@ class Known:
     owner_active: bool
     read_at: float
     owner: User | None = None
+
+
+@dataclass(frozen=True)
+class KeyActor(Actor):
+    """A machine that acts for the owner of its key, and which key that is."""
+
+    prefix: str = ""
+    key_name: str = ""
+    expires_at: datetime | None = None
 
 
 class KeyRefused(Exception):
@@ -76,16 +88,19 @@ class KeyRefused(Exception):
 
 
 _rows: dict[str, Known] = {}
+#: When the question began to which Redis last said that the key is not revoked.
+_unmarked: dict[str, float] = {}
 _noted: dict[str, float] = {}
 
 
 def forget_rows() -> None:
     """Forget what this process has read."""
     _rows.clear()
+    _unmarked.clear()
     _noted.clear()
 
 
-def recognise(token: str, *, ip: str | None, now: datetime) -> Actor:
+def recognise(token: str, *, ip: str | None, now: datetime) -> KeyActor:
     """Who acts with this key.
 
     Raises `KeyRefused`, and `django.db.Error` when PostgreSQL is down and this process has not seen the key lately.
@@ -93,9 +108,13 @@ def recognise(token: str, *, ip: str | None, now: datetime) -> Actor:
     if not wire.KEY_FORM.fullmatch(token):
         raise _refused("malformed")
     prefix = token[: wire.PREFIX_LENGTH]
-    marked = _marked_revoked(prefix)
+    started = time.monotonic()
+    asked = started - _unmarked.get(prefix, -MARK_SECONDS) >= MARK_SECONDS
+    marked = _marked_revoked(prefix) if asked else False
     known = _rows.get(prefix) if marked is False else None
-    if known is not None and time.monotonic() - known.read_at < ROW_SECONDS and _opens(known, token, ip, now):
+    if known is not None and started - known.read_at < ROW_SECONDS and _opens(known, token, ip, now):
+        if asked:
+            _unmarked[prefix] = started
         return _accepted(known, ip, now)
     known = _read_or_remember(prefix, marked)
     salt, digest = (known.salt, known.digest) if known else _NOBODY
@@ -111,6 +130,7 @@ def recognise(token: str, *, ip: str | None, now: datetime) -> Actor:
 def mark_revoked(prefix: str) -> bool:
     """Tell every process at once that the key is revoked; False if Redis could not be told."""
     _rows.pop(prefix, None)
+    _unmarked.pop(prefix, None)
     try:
         redis_client().set(_mark_key(prefix), "1", ex=REVOKED_SECONDS)
     except redis.RedisError:
@@ -167,24 +187,29 @@ def _read_or_remember(prefix: str, marked: bool | None) -> Known | None:
         known = _rows.get(prefix)
         if marked is False and known is not None and time.monotonic() - known.read_at < OUTAGE_SECONDS:
             log.warning("api_key_served_from_memory_only", extra={"key_prefix": prefix})
-            return known
+            # The owner is asked for anew: Redis has no entry of one who was disabled or lost a role since then.
+            return replace(known, owner=None)
         raise
 
 
 def _read(prefix: str) -> Known | None:
+    # Taken before the query: what a slow one brings is as old as its beginning, and a revocation may lie between.
+    started = time.monotonic()
     row = (
         ApiKey.objects.filter(prefix=prefix)
         .values_list(
-            "id", "salt", "digest", "scopes", "networks", "expires_at", "revoked_at", "owner_id", "owner__is_active"
+            *("id", "name", "salt", "digest", "scopes", "networks", "expires_at", "revoked_at"),
+            *("owner_id", "owner__is_active"),
         )
         .first()
     )
     if row is None:
         return None
-    number, salt, digest, scopes, networks, expires_at, revoked_at, owner_id, owner_active = row
+    number, name, salt, digest, scopes, networks, expires_at, revoked_at, owner_id, owner_active = row
     return Known(
         id=number,
         prefix=prefix,
+        name=name,
         salt=salt,
         digest=digest,
         scopes=frozenset(scopes),
@@ -193,7 +218,7 @@ def _read(prefix: str) -> Known | None:
         revoked=revoked_at is not None,
         owner_id=owner_id,
         owner_active=owner_active,
-        read_at=time.monotonic(),
+        read_at=started,
     )
 
 
@@ -204,19 +229,24 @@ def _with_owner(known: Known) -> Known:
     owner = CachedUserBackend().get_user(known.owner_id)
     if owner is None:
         raise _refused("owner_disabled", known)
-    known = Known(**{**known.__dict__, "owner": owner})
+    known = replace(known, owner=owner)
     if len(_rows) >= _MOST_ROWS:
         _rows.clear()
-        _noted.clear()
+        _unmarked.clear()
     _rows[known.prefix] = known
     return known
 
 
-def _accepted(known: Known, ip: str | None, now: datetime) -> Actor:
+def _accepted(known: Known, ip: str | None, now: datetime) -> KeyActor:
     assert known.owner is not None
     metrics.REQUESTS.labels("accepted").inc()
     _note_use(known, ip, now)
-    return Actor.of_key(known.owner, known.prefix, known.scopes)
+    return replace(
+        KeyActor.of_key(known.owner, known.prefix, known.scopes),
+        prefix=known.prefix,
+        key_name=known.name,
+        expires_at=known.expires_at,
+    )
 
 
 def _refused(outcome: str, known: Known | None = None) -> KeyRefused:
@@ -226,19 +256,25 @@ def _refused(outcome: str, known: Known | None = None) -> KeyRefused:
 
 
 def _note_use(known: Known, ip: str | None, now: datetime) -> None:
-    """Write when and whence the key was last used, at most once a minute (AK-7).
-
-    This process remembers, then Redis, then the row itself decides: right with Redis down, only slower.
-    """
-    moment = time.monotonic()
-    if moment - _noted.get(known.prefix, -USED_EVERY_SECONDS) < USED_EVERY_SECONDS:
+    """Write when and whence the key was last used, at most once a minute (AK-7)."""
+    if not first_of_minute(f"api-key-used:{known.prefix}"):
         return
-    _noted[known.prefix] = moment
-    mark = f"api-key-used:{known.prefix}"
-    if not cache.add(mark, 1, timeout=USED_EVERY_SECONDS) and cache.get(mark) is not None:
-        return
-    older = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - timedelta(seconds=USED_EVERY_SECONDS))
+    older = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - timedelta(seconds=NOTE_EVERY_SECONDS))
     try:
         ApiKey.objects.filter(older, pk=known.id).update(last_used_at=now, last_used_ip=ip)
     except Error:
         log.warning("api_key_use_not_written", extra={"key_prefix": known.prefix})
+
+
+def first_of_minute(mark: str) -> bool:
+    """Whether nobody has asked this of `mark` within a minute.
+
+    This process remembers, then Redis; with Redis down each process answers for itself.
+    """
+    moment = time.monotonic()
+    if moment - _noted.get(mark, -NOTE_EVERY_SECONDS) < NOTE_EVERY_SECONDS:
+        return False
+    if len(_noted) >= _MOST_ROWS:
+        _noted.clear()
+    _noted[mark] = moment
+    return bool(cache.add(mark, 1, timeout=NOTE_EVERY_SECONDS)) or cache.get(mark) is None
