@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar, cast
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import exceptions, serializers
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -45,14 +47,40 @@ def problems(sentences: dict[int, str]) -> dict[tuple[int, str], OpenApiResponse
     }
 
 
-#: What every endpoint may answer.
-READ_PROBLEMS = problems(
+#: What every endpoint may answer …
+COMMON_PROBLEMS = problems(
     {
+        400: "The request cannot be understood, or it is too large.",
         401: "No valid API key and not signed in.",
         403: "The permission, or the key's scope, is missing.",
+        406: "The answer was asked for in another form than JSON.",
         503: "PostgreSQL or Redis does not answer.",
     }
 )
+#: … and every one that is sent something.
+BODY_PROBLEMS = problems(
+    {413: "The body is larger than any honest one.", 415: "The body is of another media type than JSON."}
+)
+
+
+class TextField(serializers.CharField):
+    """Text and nothing else, as the schema says: its parent takes numbers for text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is no text."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class FlagField(serializers.BooleanField):
+    """`true` or `false` and nothing else, as the schema says: its parent takes "on" or 1 for consent."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse what is neither."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 def caller(request: Request) -> Actor:
@@ -68,7 +96,8 @@ class PortalView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse who lacks the permission before the view runs. The service asks again where something is changed."""
         super().initial(request, *args, **kwargs)
-        if permission := self.needs.get(request.method or "", ""):
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        if permission := self.needs.get(method, ""):
             caller(request).require(permission)
 
 
@@ -76,18 +105,37 @@ class PortalSchema(AutoSchema):
     """Adds to every operation what all have in common: its scope, and the refusals."""
 
     def get_description(self) -> str:  # type: ignore[override]
-        """The endpoint's own words, then the scope that a key needs."""
+        """The endpoint's own words, then what a key needs for it."""
         text = super().get_description() or ""
-        scope = scope_for(getattr(self.view, "needs", {}).get(self.method, ""))
-        return f"{text}\n\nA key needs the scope `{scope}`.".strip() if scope else text
+        permission = getattr(self.view, "needs", {}).get(self.method, "")
+        scope = scope_for(permission)
+        if scope:
+            needed = f"A key needs the scope `{scope}`."
+        else:
+            needed = "No key may do this." if permission else "Any valid key may do this."
+        return f"{text}\n\n{needed}".strip()
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         """The endpoint's own answers and the refusals. A decorator replaces what is public of this; hence the name."""
         bodies = super()._get_response_bodies(direction)
-        for (status, media_type), answer in READ_PROBLEMS.items():
+        for (status, media_type), answer in self._refusals().items():
             if str(status) not in bodies and direction == "response":
                 bodies[str(status)] = self._get_response_for_code(answer, str(status), [media_type])
         return bodies
+
+    def _refusals(self) -> dict[tuple[int, str], OpenApiResponse]:
+        return COMMON_PROBLEMS | (BODY_PROBLEMS if self.method in ("POST", "PUT", "PATCH") else {})
+
+
+class Problem(Response):
+    """JSON, whatever else the view speaks: the schema is YAML to who asks for nothing else."""
+
+    @property
+    def rendered_content(self) -> Any:
+        """The document as it is sent."""
+        self.accepted_renderer = JSONRenderer()
+        self.accepted_media_type = CONTENT_TYPE
+        return super().rendered_content
 
 
 def problem(
@@ -95,7 +143,7 @@ def problem(
 ) -> Response:
     """A problem document: `{"type","title","status","detail", …}` as application/problem+json."""
     body = problem_body(status, detail, title=title, **more)
-    return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+    return Problem(body, status=status, headers=headers, content_type=CONTENT_TYPE)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -118,6 +166,9 @@ def _problem_of(error: Exception, request: Request) -> Response | None:
         return problem(404, "There is nothing at this address.")
     if isinstance(error, PermissionDenied):
         return problem(403, "You may not do this.")
+    if isinstance(error, RequestDataTooBig):
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        return problem(413, f"The body is larger than {most:,} bytes. Nothing was changed.")
     if services.database_is_down(error):
         return problem(503, DATABASE_AWAY, headers=DATABASE_RETRY)
     if isinstance(error, exceptions.ValidationError):
@@ -134,4 +185,4 @@ def _unauthenticated(challenge: str) -> Response:
     """The 401. Byte for byte the same for all: the request's id is in its header only."""
     body = problem_body(401, UNAUTHENTICATED)
     del body["request_id"]
-    return Response(body, status=401, headers={"WWW-Authenticate": challenge}, content_type=CONTENT_TYPE)
+    return Problem(body, status=401, headers={"WWW-Authenticate": challenge}, content_type=CONTENT_TYPE)

@@ -34,6 +34,7 @@ _FIELDS = (
     "is_staff",
     "is_superuser",
     "session_version",
+    "must_change_password",
 )
 
 

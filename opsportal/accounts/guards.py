@@ -46,12 +46,22 @@ def permission_required(
     def decorate(view: Any) -> Any:
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            user = request.user
-            if not (user.is_authenticated and user.is_active and user.is_staff):
-                return sign_in_first(request, expired=getattr(request, "session_expired", False))
-            Actor.of(user).require(permission)
+            Actor.of(person(request)).require(permission)
             return cast(HttpResponseBase, view(request, *args, **kwargs))
 
-        return guarded
+        return sign_in_required(guarded)
 
     return decorate
+
+
+def sign_in_required(view: Any) -> Any:
+    """A view for all signed-in staff; others get the sign-in page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        user = request.user
+        if not (user.is_authenticated and user.is_active and user.is_staff):
+            return sign_in_first(request, expired=getattr(request, "session_expired", False))
+        return cast(HttpResponseBase, view(request, *args, **kwargs))
+
+    return guarded

@@ -11,7 +11,8 @@ from django.contrib import auth
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from opsportal.accounts import services
 from opsportal.accounts.actors import PermissionRefused
@@ -66,7 +67,7 @@ class SessionPolicyMiddleware:
         request.session_expired = False  # type: ignore[attr-defined]
         if request.COOKIES.get(settings.SESSION_COOKIE_NAME):
             self._apply(request)
-        return self.get_response(request)
+        return must_change_password(request) or self.get_response(request)
 
     def _apply(self, request: HttpRequest) -> None:
         session = request.session
@@ -86,6 +87,24 @@ class SessionPolicyMiddleware:
         if now - seen >= SEEN_EVERY_SECONDS and not _is_poll(request):
             session["seen"] = now
         services.note_activity(request)
+
+
+CHOOSE_OWN = "Your password is a one-time password. Choose one of your own first, on the page “Change password”."
+
+
+def must_change_password(request: HttpRequest) -> HttpResponseBase | None:
+    """To the page that changes the password, for whoever has signed in with a one-time one (AM-1)."""
+    user = request.user
+    if not (user.is_authenticated and user.must_change_password) or not request.path.startswith(("/admin/", "/api/")):
+        return None
+    if is_api(request):
+        return problem_document(403, CHOOSE_OWN)
+    where = reverse("admin:password_change")
+    if request.path in (where, reverse("admin:logout"), reverse("admin:login")):
+        return None
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(status=204, headers={"HX-Redirect": where})
+    return redirect(where)
 
 
 def _is_poll(request: HttpRequest) -> bool:

@@ -20,6 +20,11 @@ class User(AbstractUser):
         default=1, editable=False, help_text="Raised to end every session of this user at once."
     )
     disabled_reason = models.TextField(blank=True, default="")
+    must_change_password = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="A one-time password opens only the page that changes it.",
+    )
     last_active_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_active_ip = models.GenericIPAddressField(null=True, blank=True, editable=False)
 
@@ -36,13 +41,14 @@ class User(AbstractUser):
         """The most powerful of the user's roles, or None."""
         names = self.remembered_roles
         if names is None:
-            names = tuple(self.groups.values_list("name", flat=True))
+            names = tuple(group.name for group in self.groups.all())  # all(): a list of users has them fetched already
         return next((role for role in reversed(Role) if role.value in names), None)
 
     def set_password(self, raw_password: str | None) -> None:
-        """Set the password; what the cache remembered of the old one no longer counts."""
+        """Set the password; what was remembered of the old one no longer counts, nor that it was a one-time one."""
         super().set_password(raw_password)
         self.remembered_auth_hash = None
+        self.must_change_password = False
 
     def has_usable_password(self) -> bool:
         """Whether the user can sign in by password."""
@@ -102,6 +108,7 @@ class UserSession(AbstractBaseSession):
     ip = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=200, blank=True, default="")
     started_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)  # as the idle limit sees it: a poll of a dashboard does not count
 
     objects: ClassVar[BaseSessionManager[UserSession]] = BaseSessionManager()  # type: ignore[misc,assignment]
 

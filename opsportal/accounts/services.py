@@ -1,89 +1,32 @@
-"""Every change to users and their sessions."""
+"""What requests and commands do to users and sessions. The changes that people make are in the files named below."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
-from django.db import Error, InterfaceError, OperationalError, transaction
-from django.db.models import F
+from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from opsportal.accounts import backends, sessions
 from opsportal.accounts.actors import Actor, PermissionRefused
-from opsportal.accounts.models import User, UserSession
+from opsportal.accounts.models import User
+from opsportal.accounts.people import create_user, disable_user, enable_user, set_role
 from opsportal.accounts.roles import Role
+from opsportal.accounts.session_ending import end_other_sessions, end_sessions
 from opsportal.audit import recorder
 from opsportal.observability.client_ip import client_ip
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
+__all__ = ["create_user", "disable_user", "enable_user", "end_other_sessions", "end_sessions", "set_role"]
+
 log = logging.getLogger(__name__)
 
 ACTIVE_EVERY_SECONDS = 60
-
-
-def end_sessions(user: User) -> int:
-    """End every session of the user at once, everywhere; returns how many there were."""
-    with transaction.atomic():
-        User.objects.filter(pk=user.pk).update(session_version=F("session_version") + 1)
-        keys = list(UserSession.objects.filter(user_id=user.pk).values_list("session_key", flat=True))
-        UserSession.objects.filter(session_key__in=keys).delete()
-        backends.forget_user(user.pk)
-        transaction.on_commit(lambda: sessions.forget(keys))
-    return len(keys)
-
-
-def set_role(user: User, role: Role, *, by: Actor, reason: str = "") -> None:
-    """Give the user exactly this one of the three roles and end their sessions. Raises `PermissionRefused`."""
-    by.require("accounts.change_user")
-    with transaction.atomic():
-        before = user.role
-        others = Group.objects.filter(name__in=[other.value for other in Role if other != role])
-        user.groups.remove(*others)
-        user.groups.add(Group.objects.get(name=role.value))
-        _audit("role_change", user, by=by, details={"before": before, "after": role}, reason=reason)
-        end_sessions(user)
-
-
-def disable_user(user: User, *, by: Actor, reason: str) -> None:
-    """Shut the user out at once. Raises `PermissionRefused`, and `ValueError` without a reason."""
-    by.require("accounts.change_user")
-    if not reason.strip():
-        raise ValueError("A reason is needed to disable a user.")
-    with transaction.atomic():
-        user.is_active = False
-        user.disabled_reason = reason.strip()
-        user.save(update_fields=["is_active", "disabled_reason"])
-        _audit("user_disable", user, by=by, reason=reason)
-        end_sessions(user)
-
-
-def create_user(username: str, password: str, role: Role, *, by: Actor) -> User:
-    """A new member of staff with one role. Raises `PermissionRefused`."""
-    by.require("accounts.add_user")
-    with transaction.atomic():
-        user = User.objects.create_user(username, password=password, is_staff=True)
-        user.groups.add(Group.objects.get(name=role.value))
-        _audit("user_create", user, by=by, details={"username": username, "role": role})
-    return user
-
-
-def _audit(event: str, user: User, *, by: Actor, details: dict[str, Any] | None = None, reason: str = "") -> None:
-    recorder.record(
-        event,
-        event_type="admin",
-        actor=by.user,
-        actor_label=by.label,
-        resource_type="user",
-        resource_id=str(user.pk),
-        details=details,
-        reason=reason,
-    )
 
 
 def development_user() -> User:

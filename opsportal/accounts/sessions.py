@@ -4,6 +4,8 @@
 - PostgreSQL down: sessions already in Redis go on working, so that a signed-in operator can still halt trading.
 - A copy in Redis is believed for `RECHECK_SECONDS` and then compared with PostgreSQL, so a session that was ended while
   Redis could not be told lives on for at most that long after Redis returns.
+- An ended session leaves a mark in Redis: a request that had read its row a moment before the end may copy it there
+  once more, and the mark tells that copy for what it is.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 RECHECK_SECONDS = 30
 _PREFIX = "session:"
+_ENDED = "session-ended:"
 
 
 class SessionStore(DatabaseSessionStore):
@@ -45,7 +48,12 @@ class SessionStore(DatabaseSessionStore):
 
         Raises `django.db.Error` when neither Redis nor PostgreSQL can tell.
         """
-        copy = cache.get(self.cache_key)
+        own, ended = self.cache_key, _ENDED + self.cache_key.removeprefix(_PREFIX)
+        found = cache.get_many([own, ended])
+        if ended in found:
+            self._session_key = None  # so that the answer takes the cookie away
+            return {}
+        copy = found.get(own)
         now = time.time()
         if copy and now - copy["checked"] < RECHECK_SECONDS:
             return dict(copy["values"])
@@ -57,7 +65,7 @@ class SessionStore(DatabaseSessionStore):
                 return dict(copy["values"])
             raise
         if row is None:
-            cache.delete(self.cache_key)
+            cache.delete(own)
             return {}
         values: dict[str, Any] = self.decode(row.session_data)
         self._copy(values)
@@ -74,6 +82,7 @@ class SessionStore(DatabaseSessionStore):
         row.ip = data.get("ip")
         row.user_agent = data.get("user_agent", "")
         row.started_at = _instant(data.get("started"))
+        row.seen_at = _instant(data.get("seen"))
         return row
 
     def save(self, must_create: bool = False) -> None:
@@ -92,7 +101,7 @@ class SessionStore(DatabaseSessionStore):
         """End the session in both places."""
         key = session_key or self.session_key
         if key:
-            cache.delete(_PREFIX + key)
+            forget([key])
         super().delete(session_key)
 
     def _copy(self, values: dict[str, Any]) -> None:
@@ -104,5 +113,7 @@ def _instant(seconds: float | None) -> datetime | None:
 
 
 def forget(session_keys: list[str]) -> None:
-    """Drop the copies of ended sessions."""
-    cache.delete_many([_PREFIX + key for key in session_keys])
+    """Drop the copies of ended sessions, and mark them as ended."""
+    if session_keys:
+        cache.set_many({_ENDED + key: 1 for key in session_keys}, timeout=settings.SESSION_ABSOLUTE_SECONDS)
+        cache.delete_many([_PREFIX + key for key in session_keys])
