@@ -48,6 +48,7 @@ ACTIONS = frozenset(
         "export",
         # the log itself
         "audit_verify",
+        "audit_checkpoint",
         "audit_archive",
         "audit_drop",
         # rows written by django-auditlog
@@ -57,3 +58,15 @@ ACTIONS = frozenset(
         "object_access",
     }
 )
+
+#: What entries are about; for suggestions only, an entry may be about anything.
+RESOURCE_TYPES = (
+    "api_key", "audit_log", "circuit_breaker", "circuit_history", "config_section", "maintenance", "page", "service",
+    "strategy", "user",
+)  # fmt: skip
+
+
+def label_of(event: str) -> str:
+    """An action's name for people: `api_key_create` is "API key create"."""
+    words = event.replace("_", " ")
+    return "API" + words[3:] if words.startswith("api ") else words[:1].upper() + words[1:]

@@ -85,10 +85,20 @@ class Entry(AbstractLogEntry):
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         indexes = [
+            # Each serves one filter of the viewer in the order of its pages (AU-6).
             models.Index(fields=["-timestamp", "-id"], name="audit_entry_time"),
-            models.Index(fields=["actor", "-timestamp"], name="audit_entry_actor"),
-            models.Index(fields=["event", "-timestamp"], name="audit_entry_event"),
-            models.Index(fields=["resource_type", "resource_id", "-timestamp"], name="audit_entry_resource"),
+            models.Index(
+                fields=["actor_label", "-timestamp", "-id"],
+                name="audit_entry_who",
+                opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
+            ),
+            models.Index(fields=["event", "-timestamp", "-id"], name="audit_entry_event"),
+            models.Index(fields=["event_type", "-timestamp", "-id"], name="audit_entry_type"),
+            models.Index(fields=["outcome", "-timestamp", "-id"], name="audit_entry_outcome"),
+            models.Index(fields=["resource_type", "-timestamp", "-id"], name="audit_entry_kind"),
+            models.Index(fields=["resource_type", "resource_id", "-timestamp", "-id"], name="audit_entry_resource"),
+            models.Index(fields=["remote_addr", "-timestamp", "-id"], name="audit_entry_address"),
+            models.Index(fields=["cid", "-timestamp", "-id"], name="audit_entry_request"),
         ]
 
     def __str__(self) -> str:
@@ -136,3 +146,68 @@ class Link(models.Model):
 
     def __str__(self) -> str:
         return f"link {self.seq}"
+
+
+class Run(models.TextChoices):
+    """What is known of the chain, and how (AU-5)."""
+
+    NEW = "new", "the links since the last look, every minute"
+    FULL = "full", "the last look at the whole chain that came to an end"
+    PASS = "pass", "the daily look at the whole chain, as far as it has come"
+    CHECKPOINT = "checkpoint", "the last head that went to the second sink"
+
+
+class Verification(models.Model):
+    """How far the chain is known to be sound: one row a kind of run.
+
+    `seq` and `hash` are those of the last good link. `problem` is empty when nothing was found. `ids_seen` and
+    `notes_seen` are how far the daily look has come after the links: with the entries' ids, and the archived months.
+    """
+
+    kind = models.CharField(max_length=16, primary_key=True, choices=Run.choices)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    seq = models.BigIntegerField(default=0)
+    hash = models.BinaryField(max_length=32)
+    problem = models.TextField(blank=True, default="")
+    entry_id = models.BigIntegerField(null=True)
+    ids_seen = models.BigIntegerField(default=0)
+    notes_seen = models.IntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_verification"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind}: up to {self.seq}"
+
+
+class Archive(models.Model):
+    """A month of the log that was written to a file, and may then be dropped (AU-4). Written by the database alone."""
+
+    partition = models.CharField(max_length=63, primary_key=True)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    rows = models.BigIntegerField()
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+    first_hash = models.BinaryField(max_length=32)
+    last_hash = models.BinaryField(max_length=32)
+    links_digest = models.BinaryField(max_length=32)
+    sha256 = models.CharField(max_length=64)
+    path = models.TextField()
+    seal = models.BinaryField(max_length=32)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_archive"
+        default_permissions = ()
+        ordering = ["since"]
+
+    def __str__(self) -> str:
+        return self.partition
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file in the archive's folder."""
+        return f"audit-{self.partition.rsplit('_', 1)[-1]}.jsonl.gz"

@@ -19,19 +19,13 @@ from opsportal.audit import chain, partitions, recorder
 from opsportal.audit.migrations import __path__ as migration_paths
 from opsportal.audit.models import Entry
 from opsportal.observability.context import bind
+from tests.audit.entries import as_superuser
 from tests.servers import superuser_url
 
 
 def write(count: int, start: int = 0) -> None:
     for number in range(start, start + count):
         recorder.record("export", event_type="export", details={"number": number, "text": "ü ✓"}, reason=f"r{number}")
-
-
-def as_superuser(statement: str) -> None:
-    """What somebody with every right, and the triggers switched off, could do."""
-    with psycopg.connect(superuser_url(), autocommit=True) as outside:
-        outside.execute("SET session_replication_role = replica")
-        outside.execute(statement)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("table", ["audit_entry", "audit_link", "audit_entry_default"])
