@@ -5,6 +5,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
+# Most of what the tests take is waiting for processes and pages: three share two cores well.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench lock clean distclean setup chromium wrk prometheus
@@ -16,8 +18,8 @@ help: ## this list
 run: setup ## start the whole portal on http://127.0.0.1:8000/ (PORT=… for another port); Ctrl-C ends it
 	@exec $(PY) -m opsportal.embedded.run
 
-test: setup chromium ## run every test (ARGS="-k name" for some)
-	@exec $(PY) -m pytest $(ARGS)
+test: setup chromium ## run every test (ARGS="-k name" for some, WORKERS=0 for one after the other)
+	@exec $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 # Production-like settings for checks that look at settings but must reach no server.
 CHECK_ENV = ENVIRONMENT=production DATABASE_URL=postgresql://nobody:none@127.0.0.1:9/none \

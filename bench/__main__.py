@@ -1,4 +1,4 @@
-"""`python -m bench [--only polled|audit|staleness|health] [--seconds N]`: start, measure, print, clean up, end.
+"""`python -m bench [--only PART] [--seconds N]`: start, measure, print, clean up, end. The parts are `PARTS`.
 
 Exit status 0 when everything was measured, 1 with one line that says why not.
 """
@@ -16,7 +16,7 @@ from bench import blackbox, report, servers
 from bench.report import Options
 
 BUSY_PERCENT = 15.0
-PARTS = ("polled", "audit", "staleness", "health")
+PARTS = ("polled", "audit", "staleness", "health", "keys", "viewer")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
     """The parts to measure, and how long."""
     usual = Options()
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the portal on private servers.")
-    parser.add_argument("--only", choices=PARTS, help="measure this alone")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure this alone; may be given several times")
     parser.add_argument("--seconds", type=int, default=usual.seconds, help="length of one timed run (1 to 60)")
     parser.add_argument("--rounds", type=int, default=usual.rounds, help="timed runs of each kind (1 to 20)")
     parser.add_argument("--sessions", type=int, default=usual.sessions, help="signed-in browsers (1 to 500)")
@@ -53,10 +53,16 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
     parser.add_argument(
         "--without-prometheus", action="store_true", help="leave out the comparison with Prometheus and its exporter"
     )
+    parser.add_argument(
+        "--rows", type=int, default=usual.rows, help="the most audit entries that are filled in (1000 to 20000000)"
+    )
+    parser.add_argument("--without-wrk", action="store_true", help="leave out the requests per second of the API keys")
     given = parser.parse_args(arguments)
     bounds = {"seconds": 60, "rounds": 20, "sessions": 500, "changes": 200}
     if not 5 <= given.services <= usual.services:
         parser.error(f"--services must be from 5 to {usual.services}")
+    if not 1_000 <= given.rows <= 20_000_000:
+        parser.error("--rows must be from 1000 to 20000000")
     for name, most in bounds.items():
         if not 1 <= getattr(given, name) <= most:
             parser.error(f"--{name} must be from 1 to {most}")
@@ -68,9 +74,11 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
         changes=given.changes,
         pollers=min(usual.pollers, given.sessions),
         services=given.services,
+        rows=given.rows,
         prometheus=not given.without_prometheus,
+        wrk=not given.without_wrk,
     )
-    return ((given.only,) if given.only else PARTS), options
+    return tuple(part for part in PARTS if part in (given.only or PARTS)), options
 
 
 def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
@@ -83,24 +91,31 @@ def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
         if parts != ("audit",):
             servers.manage(running, servers.PORTAL_SETTINGS, "collectstatic", "--no-input", "--verbosity", "0")
         _become_part_of_the_portal(running)
-        from bench import audit, health, people, polled, staleness
+        from bench import audit, audit_viewer, health, keys, people, polled, staleness
 
         found: dict[str, Any] = {"options": options}
         if "audit" in parts:
             found["audit"] = audit.measure(running, options)
             print(audit.table(found["audit"]).text(), flush=True)
         if parts != ("audit",):
-            keys = people.sign_in_people(options.sessions + polled.SPARE)
+            sessions = people.sign_in_people(options.sessions + polled.SPARE)
         if "polled" in parts:
-            found["polled"] = polled.measure(running, keys, options)
+            found["polled"] = polled.measure(running, sessions, options)
             print(polled.table(found["polled"]).text(), flush=True)
         if "staleness" in parts:
-            found["staleness"] = staleness.measure(running, keys, options)
+            found["staleness"] = staleness.measure(running, sessions, options)
             print(staleness.table(found["staleness"]).text(), flush=True)
         if "health" in parts:
-            found["health"] = health.measure(running, keys, options)
+            found["health"] = health.measure(running, sessions, options)
             for table in health.tables(found["health"]):
                 print(table.text(), flush=True)
+        if "keys" in parts:
+            found["keys"] = keys.measure(running, options)
+            for table in keys.tables(found["keys"]):
+                print(table.text(), flush=True)
+        if "viewer" in parts:
+            found["viewer"] = audit_viewer.measure(running, people.sign_in_people(1, "admin"), options)
+            print(audit_viewer.table(found["viewer"]).text(), flush=True)
     return found
 
 

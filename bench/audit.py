@@ -74,7 +74,7 @@ def _in_turn(options: Options, *, seconds: float, work: float = 0.0, rate: float
     runs: dict[str, list[Writes]] = {CHAINED: [], UNCHAINED: []}
     for _ in range(options.rounds):
         for name, several in runs.items():
-            several.append(_write(name, options.writers, seconds=seconds, work=work, rate=rate))
+            several.append(write(name, options.writers, seconds=seconds, work=work, rate=rate))
     return {name: _middle(several) for name, several in runs.items()}
 
 
@@ -84,7 +84,7 @@ def _disable_chain(servers: Servers) -> None:
         connection.execute("ALTER TABLE audit_entry DISABLE TRIGGER audit_chain")
 
 
-def _write(database: str, writers: int, *, seconds: float, work: float, rate: float | None) -> Writes:
+def write(database: str, writers: int, *, seconds: float, work: float = 0.0, rate: float | None = None) -> Writes:
     """All writers at once for `seconds`; with `rate` each writes so often a second, else as fast as it can."""
     connections.close_all()  # a forked child must not share a connection
     results: Results = _fork.Queue()

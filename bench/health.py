@@ -68,7 +68,8 @@ def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, 
             rounds = _plain_loops(servers, targets, options)
             pages = keys.portal if size == peer_size else []
             found["swept"][size], pages_found = _sweep(servers, targets, options, pages)
-            rounds += _plain_loops(servers, targets, options)
+            if options.rounds > 1:
+                rounds += _plain_loops(servers, targets, options)
             found["loops"][size] = {name: loops.middle([each[name] for each in rounds]) for name in rounds[0]}
             if size == peer_size:
                 found["pages"] = pages_found

@@ -18,13 +18,17 @@ LUA = Path(__file__).with_name("poll.lua")
 
 @dataclass(frozen=True)
 class Target:
-    """One address as one hundred signed-in browsers ask for it. `etag` empty: never 304."""
+    """One address as one hundred callers ask for it. `etag` empty: never 304.
+
+    `callers`: for each connection the value of the `header` that says who calls.
+    """
 
     name: str
     server: WebServer
     path: str
-    cookies: Sequence[str]
+    callers: Sequence[str]
     etag: str = ""
+    header: str = "Cookie"
 
     @property
     def status(self) -> int:
@@ -54,12 +58,13 @@ def drive(servers: Servers, target: Target, *, seconds: int, pause_ms: int = 0) 
     program = shutil.which("wrk")
     if program is None:
         raise BenchError("wrk is not on PATH; `make bench` installs it on Debian, `brew install wrk` on macOS.")
-    cookies = servers.folder / f"cookies-{target.name.replace(' ', '-')}"
-    cookies.write_text("".join(f"{cookie}\n" for cookie in target.cookies), encoding="utf-8")
-    connections = str(len(target.cookies))
+    callers = servers.folder / f"callers-{target.name.replace(' ', '-')}"
+    callers.write_text("".join(f"{caller}\n" for caller in target.callers), encoding="utf-8")
+    connections = str(len(target.callers))
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
-        "BENCH_COOKIES": str(cookies),
+        "BENCH_HEADER": target.header,
+        "BENCH_CALLERS": str(callers),
         "BENCH_CONNECTIONS": connections,
         "BENCH_STATUS": str(target.status),
         "BENCH_ETAG": target.etag,
@@ -107,3 +112,14 @@ def middle(loads: Sequence[Load]) -> Load:
     names = Load.__dataclass_fields__
     values = {name: median(getattr(load, name) for load in loads) for name in names}
     return Load(**{**values, "requests": sum(load.requests for load in loads)})
+
+
+def in_turn(
+    servers: Servers, targets: Sequence[Target], *, rounds: int, seconds: int, pause_ms: int = 0
+) -> dict[str, list[Load]]:
+    """Round after round, so that whatever else the machine does falls on all alike."""
+    runs: dict[str, list[Load]] = {target.name: [] for target in targets}
+    for _ in range(rounds):
+        for target in targets:
+            runs[target.name].append(drive(servers, target, seconds=seconds, pause_ms=pause_ms))
+    return runs

@@ -25,15 +25,15 @@ class SessionKeys:
     ordinary: list[str]
 
 
-def sign_in_people(count: int) -> SessionKeys:
-    """`count` operators, each with one session of either kind."""
-    operators = Group.objects.get(name="operator")
+def sign_in_people(count: int, role: str = "operator") -> SessionKeys:
+    """`count` people of this role, each with one session of either kind."""
+    group = Group.objects.get(name=role)
     keys = SessionKeys([], [])
     for number in range(count):
-        user = User(username=f"bench{number}", is_staff=True)
+        user = User(username=f"bench-{role}{number}", is_staff=True)
         user.set_unusable_password()
         user.save()
-        user.groups.add(operators)
+        user.groups.add(group)
         keys.portal.append(_session(PortalStore(), user, _PORTAL_BACKEND))
         keys.ordinary.append(_session(StockStore(), user, _STOCK_BACKEND))
     return keys

@@ -1,5 +1,5 @@
--- One GET per request, each with the next signed-in person's cookie; prints one JSON line at the end.
--- Environment: BENCH_COOKIES (file, one cookie a line), BENCH_CONNECTIONS, BENCH_STATUS (any other answer is counted
+-- One GET per request, each with the header of the next caller; prints one JSON line at the end.
+-- Environment: BENCH_HEADER (its name), BENCH_CALLERS (file, its value for one caller a line), BENCH_CONNECTIONS, BENCH_STATUS (any other answer is counted
 -- as wrong: a quick redirect to the sign-in must not pass as a card), BENCH_ETAG (may be empty), BENCH_PAUSE_MS.
 local requests, position = {}, 0
 local pause = tonumber(os.getenv("BENCH_PAUSE_MS") or "0")
@@ -13,8 +13,8 @@ end
 
 function init(args)
    local etag = os.getenv("BENCH_ETAG") or ""
-   for cookie in io.lines(os.getenv("BENCH_COOKIES")) do
-      local headers = { ["Cookie"] = cookie, ["HX-Request"] = "true", ["Accept"] = "*/*" }
+   for caller in io.lines(os.getenv("BENCH_CALLERS")) do
+      local headers = { [os.getenv("BENCH_HEADER")] = caller, ["HX-Request"] = "true", ["Accept"] = "*/*" }
       if etag ~= "" then headers["If-None-Match"] = etag end
       requests[#requests + 1] = wrk.format("GET", nil, headers)
    end

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from bench.load import Load, Target, drive, middle
+from bench.load import Target, drive, in_turn, middle
 from bench.people import SessionKeys
 from bench.report import Options, Table
 from bench.servers import ORDINARY_SETTINGS, PORTAL_SETTINGS, BenchError, Servers, fetch, web_server
@@ -37,9 +37,9 @@ def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, 
         for target in targets:
             _check(target)
             drive(servers, target, seconds=1)  # imports, templates and caches are warm afterwards
-        runs = _in_turn(servers, targets, rounds=options.rounds, seconds=options.seconds)
+        runs = in_turn(servers, targets, rounds=options.rounds, seconds=options.seconds)
         full = {name: middle(loads) for name, loads in runs.items()}
-        paced = _in_turn(servers, targets, rounds=options.rounds, seconds=max(2, options.seconds), pause_ms=POLL_MS)
+        paced = in_turn(servers, targets, rounds=options.rounds, seconds=max(2, options.seconds), pause_ms=POLL_MS)
         polite = {name: middle(loads) for name, loads in paced.items()}
         _prove_guard(portal.port, keys.portal[-SPARE:], targets[0].etag)
     slow = full["ordinary view"]
@@ -53,24 +53,13 @@ def measure(servers: Servers, keys: SessionKeys, options: Options) -> dict[str, 
     }
 
 
-def _in_turn(
-    servers: Servers, targets: list[Target], *, rounds: int, seconds: int, pause_ms: int = 0
-) -> dict[str, list[Load]]:
-    """Round after round, so that whatever else the machine does falls on all alike."""
-    runs: dict[str, list[Load]] = {target.name: [] for target in targets}
-    for _ in range(rounds):
-        for target in targets:
-            runs[target.name].append(drive(servers, target, seconds=seconds, pause_ms=pause_ms))
-    return runs
-
-
 def _etag(port: int, cookies: list[str]) -> str:
     return fetch(port, FRAGMENT, {"Cookie": cookies[0]})[1]["etag"]
 
 
 def _check(target: Target) -> None:
     """What will be measured is the card, not the sign-in page."""
-    headers = {"Cookie": target.cookies[-1]} | ({"If-None-Match": target.etag} if target.etag else {})
+    headers = {"Cookie": target.callers[-1]} | ({"If-None-Match": target.etag} if target.etag else {})
     status, _, body = fetch(target.server.port, target.path, headers)
     if status != target.status or (status == 200 and "breaker__state" not in body):
         raise BenchError(f"{target.name}: expected the card with status {target.status}, got {status}: {body[:300]}")

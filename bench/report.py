@@ -19,7 +19,7 @@ RESULTS = Path(__file__).with_name("results")
 
 @dataclass(frozen=True)
 class Options:
-    """Counts and times of a run; the defaults take about a quarter of an hour."""
+    """Counts and times of a run; the defaults take about half an hour."""
 
     sessions: int = 100
     seconds: int = 3
@@ -29,7 +29,9 @@ class Options:
     changes: int = 30
     pollers: int = 20
     services: int = 5_000
+    rows: int = 1_000_000
     prometheus: bool = True
+    wrk: bool = True
 
 
 @dataclass(frozen=True)

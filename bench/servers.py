@@ -22,29 +22,16 @@ import psycopg
 from psycopg import sql
 
 from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis, processes, roles
+from opsportal.embedded.environment import without_options
 from opsportal.embedded.places import postgres_place
 from opsportal.embedded.ports import LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "opsportal-bench-"
 ORDINARY_SETTINGS = "bench.ordinary.settings"
+KEYED_SETTINGS = "bench.ordinary.keyed"
 PORTAL_SETTINGS = "opsportal.settings"
 READY_SECONDS = 60.0
-# The caller's shell must not decide what is measured.
-_OURS = (
-    "FEATURE_",
-    "SESSION_",
-    "OPERATIONS_",
-    "CIRCUIT_",
-    "METRICS_",
-    "LOG_",
-    "TRUSTED_",
-    "ALLOWED_",
-    "CSRF_",
-    "HEALTH_",
-    "SERVICES",
-    "DEMO_",
-)
 
 
 class BenchError(Exception):
@@ -62,9 +49,8 @@ class Servers:
 
     def environment(self, settings: str, *, database: str | None = None) -> dict[str, str]:
         """The environment of a process of the portal under these Django settings."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         return {
-            **kept,
+            **without_options(os.environ),
             **self.secrets,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",

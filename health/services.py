@@ -66,11 +66,6 @@ def update_service(
     return row
 
 
-def set_enabled(service: Service, enabled: bool, *, by: Actor) -> Service:
-    """Have the service probed, or not. Raises as `update_service`."""
-    return update_service(service, by=by, enabled=enabled)
-
-
 def delete_service(service: Service, *, by: Actor) -> None:
     """Remove the service. What was measured of it stays until it is too old (HM-9).
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.urls import reverse
 
+from apikeys.selectors import Expiring
 from circuit.selectors import Status as BreakerStatus
 from health.models import Status
 from health.selectors import Cell, Grid
 from health.tiles import cell_url
 from opsportal.observability.health import check_components
+from sysconf.errors import StoredInvalid
 
 MOST_SERVICES = 5
 #: What somebody must look at by itself. A stale or unknown service is told by the tile, and by the grid's notices.
@@ -47,14 +50,22 @@ class Overview:
     needs_me: tuple[Item, ...]
 
 
-def build_overview(breaker: BreakerStatus | None, grid: Grid | None = None) -> Overview:
+def build_overview(
+    breaker: BreakerStatus | None,
+    grid: Grid | None = None,
+    keys: Expiring | None = None,
+    broken: Sequence[StoredInvalid] = (),
+    log_problem: str = "",
+) -> Overview:
     """What an operator must know first; None for what is switched off or not theirs to see."""
     return Overview(
         breaker=breaker,
         health=HealthTile(grid.counts, len(grid.cells)) if grid else None,
         halted=tuple(_halted(breaker)),
-        wrong=tuple(_wrong(breaker) + (_wrong_services(grid) if grid else [])),
-        needs_me=tuple(_needs_me(breaker)),
+        wrong=tuple(
+            _wrong(breaker) + _broken_log(log_problem) + _broken(broken) + (_wrong_services(grid) if grid else [])
+        ),
+        needs_me=tuple(_needs_me(breaker) + (_ending_keys(keys) if keys else [])),
     )
 
 
@@ -75,6 +86,18 @@ def _wrong(breaker: BreakerStatus | None) -> list[Item]:
         link = reverse("admin:circuit")
         items += [Item("warn", "Circuit breaker", notice, link, "Go to the breaker") for notice in breaker.notices]
     return items
+
+
+def _broken_log(problem: str) -> list[Item]:
+    """What verification has found (AU-5)."""
+    text = f"{problem}. Leave the database as it is and tell whoever is responsible for audits."
+    link = reverse("admin:audit")
+    return [Item("bad", "The audit log is not intact", text, link, "Go to the audit log")] if problem else []
+
+
+def _broken(sections: Sequence[StoredInvalid]) -> list[Item]:
+    """Sections of the configuration that nobody can use until they are corrected (CF-2)."""
+    return [Item("bad", f"Configuration: {section.title}", section.sentence) for section in sections]
 
 
 def _wrong_services(grid: Grid) -> list[Item]:
@@ -119,3 +142,22 @@ def _needs_me(breaker: BreakerStatus | None) -> list[Item]:
             )
         ]
     return []
+
+
+def _ending_keys(keys: Expiring) -> list[Item]:
+    """Keys that end soon: their machines stop (AK-8)."""
+    days, number = keys.nearest
+    if not number:
+        return []
+    what = "1 API key expires" if number == 1 else f"{number} API keys expire"
+    when = f"within {days} day{'s' if days > 1 else ''}"
+    more = f" {keys.total} end within 14 days." if keys.total > number else ""
+    return [
+        Item(
+            "bad" if days == 1 else "warn",
+            f"{what} {when}",
+            f"Rotate what is still needed: a machine whose key has expired is refused.{more}",
+            f"{reverse('admin:apikeys')}?expiring={14 if more else days}",
+            "Look at them",
+        )
+    ]

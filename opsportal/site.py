@@ -11,17 +11,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils import timezone
 
+from apikeys.selectors import expiring_or_unknown
 from apikeys.urls import admin_urls as apikeys_urls
 from circuit.urls import admin_urls as circuit_urls
 from circuit.views import status_for
 from health.selectors import SHARED_SECONDS, health_grid
 from health.urls import admin_urls as health_urls
-from opsportal.accounts.guards import sign_in_first
+from opsportal.accounts.actors import Actor
+from opsportal.accounts.guards import person, sign_in_first
+from opsportal.accounts.session_ending import end_other_sessions
 from opsportal.accounts.urls import admin_urls as accounts_urls
+from opsportal.audit.selectors import problem_or_unknown
 from opsportal.audit_pages.urls import admin_urls as audit_urls
 from opsportal.overview import build_overview
+from sysconf.selectors import broken_sections
 from sysconf.urls import admin_urls as sysconfig_urls
+from sysconf.views import header_context
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class PortalSite(AdminSite):
         """What every page of the admin needs."""
         context = super().each_context(request)
         context["nav_groups"] = self._navigation(request)
+        context |= header_context() if context["has_permission"] else {}
         context["environment_name"] = "" if settings.ENVIRONMENT in ("", "production") else settings.ENVIRONMENT
         return context
 
@@ -101,6 +109,13 @@ class PortalSite(AdminSite):
                 "Everything you had confirmed was saved."
             )
         return super().login(request, extra)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """One's own password. Every other session of this user has ended with the old one, and is listed no more."""
+        response = super().password_change(request, extra_context)
+        if request.method == "POST" and response.status_code == 302 and request.user.is_authenticated:
+            end_other_sessions(by=Actor.of(person(request)), keep=request.session.session_key)
+        return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The overview: what is halted, what is wrong, what needs me."""
@@ -160,7 +175,12 @@ class PortalSite(AdminSite):
         if settings.FEATURES["health"] and request.user.has_perm("health.view_service"):
             grid = health_grid(SHARED_SECONDS)
             age = max(age, grid.age())
-        return {"overview": build_overview(status, grid), "status": status, "reading_age": f"{age:.2f}"}
+        keys = None
+        if settings.FEATURES["apikeys"] and request.user.has_perm("apikeys.view_apikey"):
+            keys = expiring_or_unknown(timezone.now())
+        problem = problem_or_unknown() if request.user.has_perm("audit.view_entry") else ""
+        overview = build_overview(status, grid, keys, broken_sections(), problem)
+        return {"overview": overview, "status": status, "reading_age": f"{age:.2f}"}
 
 
 def to_overview(request: HttpRequest) -> HttpResponse:

@@ -17,7 +17,8 @@ from pytest_django import DjangoDbBlocker
 
 from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests import database
-from tests.servers import servers, superuser_url
+from tests.servers import hands_out_the_work, servers, superuser_url
+from tests.workers import length_rank, order_seed_of
 
 PASSWORD = "correct horse battery staple"
 
@@ -30,7 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to go on with any database or Redis but the run's own."""
     if config.option.order_seed is None:
-        config.option.order_seed = random.SystemRandom().randint(1, 99_999)
+        config.option.order_seed = order_seed_of(config) or random.SystemRandom().randint(1, 99_999)
+    if hands_out_the_work(config.option):
+        return
     if str(settings.DATABASES["default"]["PORT"]) != str(servers().postgres.port):
         raise pytest.UsageError("the settings do not point at the tests' own PostgreSQL")
     if servers().redis.url != settings.REDIS_URL:
@@ -43,13 +46,20 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Random order: files among themselves, and tests within their file (module fixtures stay shared)."""
+    """Random order: files among themselves, and tests within their file (module fixtures stay shared).
+
+    Where workers share the tests, what takes longest comes first.
+    """
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(f"the name of a test must be the same in every process, give it `ids`: {unstable[0]}")
     shuffler = random.Random(config.option.order_seed)
     keys: dict[str, float] = {}
-    for item in items:
+    places: dict[str, float] = {}
+    for item in sorted(items, key=lambda item: item.nodeid):
         keys.setdefault(str(item.path), shuffler.random())
-    places = {id(item): shuffler.random() for item in items}
-    items.sort(key=lambda item: (keys[str(item.path)], places[id(item)]))
+        places[item.nodeid] = shuffler.random()
+    items.sort(key=lambda item: (length_rank(config, item.nodeid), keys[str(item.path)], places[item.nodeid]))
 
 
 @pytest.fixture(scope="session")
@@ -86,8 +96,10 @@ def redis(_redis_connection: redis_client.Redis) -> redis_client.Redis:
 def _empty_redis(_redis_connection: redis_client.Redis) -> None:
     from apikeys.recognising import forget_rows
     from circuit.selectors import forget_readings
+    from sysconf.selectors import forget_outage
 
     _redis_connection.flushall()
+    forget_outage()
     forget_rows()
     forget_readings()  # what this process remembers of the breaker is state of an earlier test
 

@@ -1,13 +1,16 @@
-"""Early pytest plugin (`-p tests.servers`): one private PostgreSQL and Redis for the whole run.
+"""Early pytest plugin (`-p tests.servers`): a private PostgreSQL and Redis for each process that runs tests.
 
 They start before Django reads its settings, whose environment is set here and replaces whatever the
 shell says: tests never touch a database that somebody else uses. Both die with pytest, whatever ends it.
+With `-n N` (pytest-xdist) each of the N workers has servers of its own, and the process that hands out the work has none.
 """
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,26 +21,22 @@ import psutil
 import pytest
 
 from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis, roles
+from opsportal.embedded.environment import without_options
 from opsportal.embedded.places import postgres_place
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_DATABASE = "test_opsportal"
 FOLDER_PREFIX = "opsportal-test-"
-# Whatever the shell holds of these must not reach the tests.
-CLEARED = (
-    "FEATURE_",
-    "SESSION_",
-    "OPERATIONS_",
-    "CIRCUIT_",
-    "METRICS_",
-    "LOG_",
-    "TRUSTED_",
-    "ALLOWED_",
-    "CSRF_",
-    "HEALTH_",
-    "SERVICES",
-    "DEMO_",
-)
+#: What the settings need to be read at all; where nobody listens.
+WITHOUT_SERVERS = {
+    "ENVIRONMENT": "test",
+    "DJANGO_SETTINGS_MODULE": "opsportal.settings.test",
+    "DATABASE_URL": "postgresql://nobody:none@127.0.0.1:9/none",
+    "DATABASE_OWNER_URL": "postgresql://owner:none@127.0.0.1:9/none",
+    "REDIS_URL": "redis://127.0.0.1:9/0",
+    "SECRET_KEY": "test-" + "s" * 60,
+    "AUDIT_CHAIN_KEY": "test-" + "k" * 60,
+}
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,10 @@ class Servers:
     def environment(self) -> dict[str, str]:
         """What the portal's settings read."""
         return {
-            "ENVIRONMENT": "test",
-            "DJANGO_SETTINGS_MODULE": "opsportal.settings.test",
+            **WITHOUT_SERVERS,
             "DATABASE_URL": self.postgres.url(roles.APPLICATION),
             "DATABASE_OWNER_URL": self.postgres.url(roles.OWNER),
             "REDIS_URL": self.redis.url,
-            "SECRET_KEY": "test-" + "s" * 60,
-            "AUDIT_CHAIN_KEY": "test-" + "k" * 60,
             "AUDIT_CHECKPOINT_FILE": str(self.folder / "audit-checkpoints.jsonl"),
             "STATIC_ROOT": str(self.folder / "static"),
         }
@@ -78,6 +74,12 @@ def servers() -> Servers:
     """The servers of this run."""
     assert _servers is not None, "run pytest as `python -m pytest`, with `-p tests.servers`"
     return _servers
+
+
+def hands_out_the_work(options: argparse.Namespace) -> bool:
+    """Whether this process runs no tests itself: that of `-n N`, but none of its workers."""
+    worker = "PYTEST_XDIST_WORKER" in os.environ
+    return not worker and bool(getattr(options, "numprocesses", None) or getattr(options, "tx", None))
 
 
 def superuser_url() -> str:
@@ -122,9 +124,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     options = early_config.known_args_namespace
     if options.help or options.version:
         return (yield)
-    for name in [name for name in os.environ if name.startswith(CLEARED)]:
+    for name in os.environ.keys() - without_options(os.environ).keys():
         del os.environ[name]
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    if hands_out_the_work(options):
+        os.environ.update(WITHOUT_SERVERS)
+        # Where a test's name holds a set, the workers must write it alike.
+        os.environ.setdefault("PYTHONHASHSEED", str(random.SystemRandom().randint(1, 99_999)))
+        return (yield)
     _servers = start()
     pid = os.getpid()
     atexit.register(lambda: _servers.stop() if _servers and os.getpid() == pid else None)

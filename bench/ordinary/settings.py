@@ -3,7 +3,8 @@
 from opsportal.settings.base import *  # noqa: F403
 from opsportal.settings.base import INSTALLED_APPS, MIDDLEWARE
 
-INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.sessions"]
+#: The tables of the ordinary view, and those of the packages for API keys, which `keyed` serves.
+INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.sessions", "knox", "rest_framework_api_key"]
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 MIDDLEWARE = [

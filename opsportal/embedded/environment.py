@@ -15,6 +15,29 @@ from opsportal.embedded.errors import EmbeddedServerError
 DEVELOPMENT = frozenset({"development", "dev", "local", "test", "ci"})
 GENERATED = ("SECRET_KEY", "AUDIT_CHAIN_KEY")
 DEFAULT_PORT = 8000
+#: How the names of the portal's optional settings begin.
+OPTIONAL = (
+    "ALLOWED_",
+    "AUDIT_ARCHIVE_",
+    "AUDIT_RETENTION_",
+    "CIRCUIT_",
+    "CSRF_",
+    "DEMO_",
+    "FEATURE_",
+    "HEALTH_",
+    "INSECURE_",
+    "LOG_",
+    "METRICS_",
+    "OPERATIONS_",
+    "SERVICES",
+    "SESSION_",
+    "TRUSTED_",
+)
+
+
+def without_options(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the portal's optional settings: a shell must not decide what is tested or measured."""
+    return {name: value for name, value in environment.items() if not name.startswith(OPTIONAL)}
 
 
 def chosen_port() -> int:

@@ -108,6 +108,8 @@ AUDIT_CHAIN_KEY = e.text("AUDIT_CHAIN_KEY")
 if len(AUDIT_CHAIN_KEY) < 32:
     e.refuse("AUDIT_CHAIN_KEY is shorter than 32 characters; make one with `openssl rand -hex 32`.")
 AUDIT_CHECKPOINT_FILE = e.text("AUDIT_CHECKPOINT_FILE", "")
+AUDIT_RETENTION_DAYS = e.whole("AUDIT_RETENTION_DAYS", 400, low=90, high=36_500)
+AUDIT_ARCHIVE_DIR = e.text("AUDIT_ARCHIVE_DIR", "")
 
 
 # A stuck statement frees its request; a stuck client frees the lock of the audit chain. Milliseconds.
@@ -172,6 +174,7 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "opsportal.accounts.passwords.AnotherPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
@@ -266,6 +269,9 @@ CELERY_TASK_ROUTES = {"health.*": {"queue": "health"}}
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "audit-checkpoint": {"task": "audit.checkpoint", "schedule": schedule(60.0), "options": {"expires": 50}},
     "audit-partitions": {"task": "audit.ensure_partitions", "schedule": schedule(3600.0)},
+    "audit-verify-new": {"task": "audit.verify_new", "schedule": schedule(60.0), "options": {"expires": 50}},
+    "audit-verify-all": {"task": "audit.verify_all", "schedule": schedule(60.0), "options": {"expires": 50}},
+    "audit-archive": {"task": "audit.archive", "schedule": schedule(86_400.0)},
 }
 if FEATURES["circuit"]:
     CELERY_BEAT_SCHEDULE |= {
@@ -278,6 +284,10 @@ if FEATURES["health"]:
         "health-roll-up": {"task": "health.roll_up", "schedule": schedule(20.0), "options": {"expires": 20}},
         "health-partitions": {"task": "health.keep_partitions", "schedule": schedule(600.0)},
     }
+if FEATURES["sysconfig"]:
+    CELERY_BEAT_SCHEDULE |= {
+        "sysconfig-settle": {"task": "sysconfig.settle", "schedule": schedule(5.0), "options": {"expires": 5}},
+    }
 
 # ---------------------------------------------------------------- API
 REST_FRAMEWORK = {
@@ -287,7 +297,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["opsportal.accounts.parsing.PortalJSONParser"],
     "EXCEPTION_HANDLER": "opsportal.accounts.api.problem_response",
     "DEFAULT_SCHEMA_CLASS": "opsportal.accounts.api.PortalSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

@@ -5,7 +5,7 @@
  *
  *   1 live region     polling, the age of the reading, the stale banner, one announcement a change
  *   2 history         the table follows the breaker
- *   3 dialogs, forms  native <dialog>, double-submit guard, length counter
+ *   3 dialogs, forms  native <dialog>, double-submit guard, length counter, copy button, leave guard
  *   4 menu
  *   5 enhancements    local times, running durations, accessible names
  */
@@ -226,6 +226,34 @@
     window.setTimeout(() => all("button[type=submit]", form).forEach((button) => { button.disabled = true; }));
   });
 
+  /* A list with ticks: all on the page at once, and how many are ticked. */
+  function countSelected(form) {
+    const ticks = all("input[type=checkbox]:not([data-select-all])", form);
+    const ticked = ticks.filter((tick) => tick.checked).length;
+    const allOfThem = one("[data-select-all]", form);
+    if (allOfThem) {
+      allOfThem.hidden = false;
+      allOfThem.checked = ticked > 0 && ticked === ticks.length;
+      allOfThem.indeterminate = ticked > 0 && ticked < ticks.length;
+    }
+    const told = one("[data-selection-count]", form);
+    if (told && (ticked > 0 || "told" in told.dataset)) {
+      told.dataset.told = "";
+      setText(told, `${ticked} selected. The next page shows what would change before anything is done.`);
+    }
+  }
+
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-selection]");
+    if (!form) return;
+    if ("selectAll" in event.target.dataset) {
+      all("input[type=checkbox]:not([data-select-all])", form).forEach((tick) => { tick.checked = event.target.checked; });
+    }
+    countSelected(form);
+  });
+
+  window.addEventListener("pageshow", () => all("form[data-selection]").forEach(countSelected)); // a browser keeps ticks
+
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
     all("form[data-sent]").forEach((form) => {
@@ -248,6 +276,32 @@
 
   document.addEventListener("input", (event) => {
     if (event.target instanceof HTMLTextAreaElement) count(event.target);
+  });
+
+  /** Copies a field's text. Without the clipboard's permission (plain HTTP) the selection is copied the old way. */
+  async function copy(button) {
+    const field = document.getElementById(button.dataset.copy);
+    const said = document.getElementById(`${button.dataset.copy}-copied`);
+    let done = true;
+    try {
+      await navigator.clipboard.writeText(field.value);
+    } catch {
+      field.select();
+      done = document.execCommand("copy");
+    }
+    setText(button, done ? "Copied" : "Copy");
+    setText(said, done ? "Copied" : "The browser does not let this page copy. It is selected: copy it with Ctrl+C.");
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+
+  /** What is shown once is not lost by a slip: the browser asks, until the tick says that it is stored. */
+  window.addEventListener("beforeunload", (event) => {
+    const guard = one("[data-leave-guard]");
+    if (guard && !document.getElementById(guard.dataset.leaveGuard)?.checked) event.preventDefault();
   });
 
   /* ------------------------------------------------------------ 4 menu */
@@ -361,6 +415,7 @@
     nameWidgets();
     labelLists();
     runningDurations();
+    all("[data-copy][hidden]").forEach((button) => { button.hidden = false; });
     all("[data-counter]").forEach((counter) => {
       const field = document.getElementById(counter.dataset.counter);
       if (field && counter.hidden) count(field);

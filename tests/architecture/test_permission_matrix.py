@@ -71,12 +71,39 @@ MATRIX: dict[str, Rule] = {
     "admin/health/services/<str:name>/history/fragment/": Rule(read=STAFF),
     # people
     "admin/accounts/": Rule(read=ADMINS),
+    "admin/accounts/add/": Rule(read=ADMINS, write=ADMINS),
+    "admin/accounts/change/": Rule(read=ADMINS, write=ADMINS),
+    "admin/accounts/roles/": Rule(read=ADMINS),
+    "admin/accounts/strategies/": Rule(read=ADMINS),
+    "admin/accounts/strategies/add/": Rule(read=ADMINS, write=ADMINS),
+    "admin/accounts/strategies/<int:pk>/": Rule(read=ADMINS),
+    "admin/accounts/strategies/<int:pk>/edit/": Rule(read=ADMINS, write=ADMINS),
+    "admin/accounts/<int:pk>/": Rule(read=ADMINS),
+    "admin/accounts/<int:pk>/edit/": Rule(read=ADMINS, write=ADMINS),
+    "admin/accounts/<int:pk>/password/": Rule(read=ADMINS, write=ADMINS),
+    "admin/accounts/<int:pk>/sessions/<str:reference>/end/": Rule(read=None, write=ADMINS),
+    "admin/my-sessions/": Rule(read=STAFF),
+    "admin/my-sessions/end-others/": Rule(read=None, write=STAFF),
+    "admin/my-sessions/<str:reference>/end/": Rule(read=None, write=STAFF),
     # API keys
     "admin/apikeys/": Rule(read=ADMINS),
+    "admin/apikeys/add/": Rule(read=ADMINS, write=ADMINS),
+    "admin/apikeys/owners/fragment/": Rule(read=ADMINS),
+    "admin/apikeys/<int:number>/": Rule(read=ADMINS),
+    "admin/apikeys/<int:number>/rotate/": Rule(read=ADMINS, write=ADMINS),
+    "admin/apikeys/<int:number>/revoke/": Rule(read=ADMINS, write=ADMINS),
+    "api/v1/apikeys/self": Rule(read=NONE),  # tells of a key: for a signed-in person there is none
     # system configuration
     "admin/sysconfig/": Rule(read=ADMINS),
+    "admin/sysconfig/state/fragment/": Rule(read=EVERYBODY),  # nothing for who is not signed in
+    "admin/sysconfig/<str:section>/": Rule(read=ADMINS, write=ADMINS),
+    "admin/sysconfig/<str:section>/save/": Rule(read=None, write=ADMINS),
+    "admin/sysconfig/<str:section>/versions/<int:number>/": Rule(read=ADMINS),
+    "api/v1/config/<str:section>": Rule(read=ADMINS),
     # the audit log
     "admin/audit/": Rule(read=ADMINS),
+    "admin/audit/export/<str:form>/": Rule(read=ADMINS),
+    "admin/audit/<int:entry_id>/": Rule(read=ADMINS),
     "admin/(?P<url>.*)$": Rule(read=STAFF, write=STAFF),  # the admin's own 404
     "api/v1/circuit": Rule(read=STAFF),
     "api/v1/circuit/trip": Rule(read=None, write=OPERATORS),
@@ -86,9 +113,15 @@ MATRIX: dict[str, Rule] = {
     "api/schema/": Rule(read=STAFF),
 }
 EXAMPLES = {
+    "<int:pk>": "1",
+    "<str:reference>": "0" * 32,
+    "<int:number>": "1",
     "<str:name>": "orders",
+    "<str:section>": "system_defaults",
     "<path:content_type_id>": "1",
     "<path:object_id>": "1",
+    "<int:entry_id>": "1",
+    "<str:form>": "csv",
     "(?P<url>.*)$": "no-such-page/",
 }
 

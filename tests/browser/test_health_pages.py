@@ -137,6 +137,7 @@ def test_filters__applied__are_kept_by_polls_and_in_the_address(visitors: Visito
     assert page.input_value("#health-q") == "half a wo"
     assert page.evaluate("window.notReloaded")
     page.go_back()
+    page.wait_for_function("!window.notReloaded")  # nothing is kept in the browser: going back loads the page
     expect(page.locator("[data-result-count]")).to_have_text("2 of 7 services match the filters")
     visitor.assert_no_complaint()
 

@@ -88,14 +88,11 @@ def test_refusals__are_problem_documents(users: Any) -> None:
     assert 50 < int(answer["Retry-After"]) <= 60
 
 
-@pytest.mark.parametrize("body", ["", "[]", "null", "1", '"x"', "{", '{"reason": 5}', '{"reason": ["x"]}', '{"reason": null}',
+@pytest.mark.parametrize("body", ["", "[]", "null", "1", '"x"', "{", '{"reason": 5}', '{"reason": ["x"]}', '{"reason": true}', '{"reason": null}',
                                   '{"reason": "a\\u0000b"}', '{"reason": "' + "x" * 10_240 + '"}'])  # fmt: skip
 def test_trip__bad_bodies__are_4xx(users: Any, body: str) -> None:
     """Q-5: never a 500, nothing changes by accident."""
     answer = signed_in(users.operator).post("/api/v1/circuit/trip", body, JSON)
-    if body == '{"reason": 5}':
-        assert answer.status_code == 200  # a number is text enough for DRF
-        return
     assert 400 <= answer.status_code < 500
     refusal(answer, answer.status_code)
     assert read_breaker().state == "OPEN"

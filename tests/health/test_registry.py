@@ -194,7 +194,7 @@ def test_changes__each__are_audited_with_old_and_new(db: None, users: Any) -> No
     orders = services.create_service(by=by, name="orders", base_url="http://orders:8080/health", depends_on=[risk])
     services.update_service(orders, by=by, owner=" Execution  desk ", interval=10, depends_on=[])
     services.update_service(orders, by=by, interval=10)
-    services.set_enabled(orders, False, by=by)
+    services.update_service(orders, by=by, enabled=False)
     services.delete_service(orders, by=by)
 
     entries = list(Entry.objects.filter(actor=users.operator, resource_type="service").order_by("id"))
@@ -221,7 +221,7 @@ def test_changes__viewer__are_refused(db: None, users: Any) -> None:
     for attempt in (
         lambda: services.create_service(by=by, name="risk", base_url="http://risk"),
         lambda: services.update_service(orders, by=by, interval=9),
-        lambda: services.set_enabled(orders, False, by=by),
+        lambda: services.update_service(orders, by=by, enabled=False),
         lambda: services.delete_service(orders, by=by),
         lambda: services.seed_services([], by=by),
     ):
@@ -253,7 +253,7 @@ def test_change__committed__reaches_the_dashboards_copy(transactional_db: None, 
         make("risk")
         raise ZeroDivisionError  # whatever undoes the transaction
     assert redis.get(store.GENERATION_KEY) == generation
-    services.set_enabled(Service.objects.get(), False, by=DESK)
+    services.update_service(Service.objects.get(), by=DESK, enabled=False)
     assert json.loads(redis.get(store.REGISTRY_KEY))["services"] == []
 
 
