@@ -248,8 +248,8 @@ def test_overview__many_failures__five_and_how_many_more(users: Any, desk: Desk)
 
 def test_overview__health_switched_off__is_silent(users: Any, desk: Desk, settings: Any) -> None:
     """RUN-9: neither tile nor items nor navigation."""
-    desk.has("orders", Status.UNHEALTHY)
+    desk.has("ledger-sync", Status.UNHEALTHY)
     desk.tell()
     settings.FEATURES = {**settings.FEATURES, "health": False}
     html = text(signed_in(users.admin), "/admin/")
-    assert "Service health" not in html and "orders" not in html
+    assert "Service health" not in html and "ledger-sync" not in html
