@@ -10,7 +10,7 @@ from django.db import Error
 from django.utils import timezone
 
 from opsportal.audit import chain
-from opsportal.audit.models import Archive, Run, Verification
+from opsportal.audit.models import Archive, Link, Run, Verification
 
 #: New links are looked at every minute; after this somebody should ask why they are not.
 LATE = timedelta(minutes=10)
@@ -58,12 +58,19 @@ def chain_status(now: datetime | None = None) -> ChainStatus:
         checkpoint=_mark(rows, Run.CHECKPOINT),
         problem=broken.problem if broken else "",
         entry_id=broken.entry_id if broken else None,
-        late=head > 0 and (verified.at is None or verified.at < (now or timezone.now()) - LATE),
+        late=_is_late(verified, (now or timezone.now()) - LATE),
         has_checkpoint_file=chain.checkpoint_file() is not None,
         retention_days=settings.AUDIT_RETENTION_DAYS,
         archives=bool(settings.AUDIT_ARCHIVE_DIR),
         last_archive=Archive.objects.order_by("-since").first(),
     )
+
+
+def _is_late(verified: Mark, limit: datetime) -> bool:
+    """Whether nobody has looked since `limit`; a log that is younger than that is given its time."""
+    if verified.at is None:
+        return Link.objects.filter(seq=1, entry_at__lt=limit).exists()
+    return verified.at < limit
 
 
 def chain_problem() -> str:
