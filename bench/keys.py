@@ -22,8 +22,10 @@ PACKAGED, KNOX = "djangorestframework-api-key", "django-rest-knox"
 CALLERS = 10
 PROMISED_RATIO = 0.8
 PROMISED_SECONDS = 1.0
-#: Connections that go on asking with a key while it is revoked. The kernel shares them out among the web processes.
-HAMMERS = 12
+#: Connections that go on asking with a key while it is revoked; so many more as long as a web process has none.
+HAMMERS, MOST_HAMMERS = 12, 96
+WEB_PROCESSES = 2
+"""Of the Procfile's `web` line."""
 PATIENCE_SECONDS = 15.0
 WHY = "The benchmark revokes keys to see how soon they open nothing"
 _BENCH = Actor.system("bench")
@@ -157,13 +159,15 @@ def _revocation(web: WebServer, owner: User, name: str) -> list[float]:
 
     row, new = services.create_key(by=_BENCH, owner=owner, name=name, scopes=["read:circuit"])
     seen, stop = Hammering(), threading.Event()
-    threads = [
-        threading.Thread(target=_hammer, args=(number, web.port, new.text, seen, stop)) for number in range(HAMMERS)
-    ]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
     try:
-        _wait_until_all_answer(seen)
+        while len(set(seen.process_of.values())) < WEB_PROCESSES:
+            if len(threads) >= MOST_HAMMERS:
+                raise BenchError(f"{len(threads)} connections did not reach {WEB_PROCESSES} web processes")
+            for number in range(len(threads), len(threads) + HAMMERS):
+                threads.append(threading.Thread(target=_hammer, args=(number, web.port, new.text, seen, stop)))
+                threads[-1].start()
+            _wait_until_all_answer(seen, len(threads))
         began = time.monotonic()
         services.revoke_key(row, by=_BENCH, reason=WHY)
         for thread in threads:
@@ -182,9 +186,9 @@ def _revocation(web: WebServer, owner: User, name: str) -> list[float]:
     return [at - began for at in seen.first_refused.values()]
 
 
-def _wait_until_all_answer(seen: Hammering) -> None:
+def _wait_until_all_answer(seen: Hammering, connections: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(seen.process_of) < HAMMERS and not seen.failures:
+    while len(seen.process_of) < connections and not seen.failures:
         if time.monotonic() > deadline:
             raise BenchError("the web server does not answer to a new key")
         time.sleep(0.02)
