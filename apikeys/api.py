@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from apikeys.recognising import KeyActor
 from opsportal.accounts.api import PortalView, caller, problem
-from opsportal.accounts.scopes import SCOPES, Scope
+from opsportal.accounts.scopes import SCOPES
 
 
 class KeySerializer(serializers.Serializer[Any]):
@@ -41,17 +41,12 @@ class SelfView(PortalView):
         actor = caller(request)
         if not isinstance(actor, KeyActor):
             return problem(403, "This tells of the API key of a request, so it answers only with a key.")
-        assert actor.user is not None and actor.scopes is not None
+        assert actor.user is not None
         body = {
             "name": actor.key_name,
             "prefix": actor.prefix,
             "owner": actor.user.get_username(),
-            "scopes": [scope.name for scope in SCOPES if scope.name in actor.scopes and _opens(scope, actor)],
+            "scopes": [scope.name for scope in SCOPES if actor.may_use(scope.name)],
             "expires_at": actor.expires_at.isoformat() if actor.expires_at else None,
         }
         return Response(body, headers={"Cache-Control": "no-store"})
-
-
-def _opens(scope: Scope, actor: KeyActor) -> bool:
-    """Scopes of the platform's own are the key's as they are; the portal's open what the owner has."""
-    return not scope.permissions or any(actor.may(permission) for permission in scope.permissions)

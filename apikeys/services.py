@@ -16,7 +16,7 @@ from apikeys import recognising, wire
 from apikeys.draft import NAME_MAX, KeyDraft, drafted
 from apikeys.models import ApiKey, KeyState
 from apikeys.wire import NewKey
-from opsportal.accounts.actors import Actor
+from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.models import User
 from opsportal.accounts.refusals import InvalidInput, WrongState
 from opsportal.accounts.roles import plain_words
@@ -55,9 +55,11 @@ def create_key(
 ) -> tuple[ApiKey, NewKey]:
     """A new key and its text, which nobody can read again. `expires_in_days` is 1 to 3,650, or None for no end.
 
-    Raises `PermissionRefused` (also where the scopes open what `by` may not do), and `InvalidInput`.
+    Raises `PermissionRefused` (also where the scopes open what `by` may not do, and for somebody else's key without the
+    permission to change users), and `InvalidInput`.
     """
     by.require("apikeys.add_apikey")
+    _require_own_name(by, owner)
     draft = drafted(name=name, scopes=scopes, expires_in_days=expires_in_days, networks=networks)
     _require_own_rights(by, draft.scopes)
     _require_able_owner(owner, draft)
@@ -96,6 +98,7 @@ def rotate_key(key: ApiKey, *, by: Actor, now: datetime | None = None) -> tuple[
         try:
             with transaction.atomic():
                 old = _locked(key)
+                _require_own_name(by, old.owner)
                 _require_rotatable(old, now)
                 _require_own_rights(by, old.scopes)
                 row = _successor(old, by=by, now=now)
@@ -159,16 +162,37 @@ def _insert(row: ApiKey) -> NewKey:
     raise WrongState(f"{_TRIES} keys in a row were drawn whose prefix is taken. Nothing was changed. Try again.")
 
 
+def _require_own_name(by: Actor, owner: User) -> None:
+    """A key acts in its owner's name, and whoever makes it has seen it."""
+    if by.user is None or by.user.pk == owner.pk or by.may("accounts.change_user"):
+        return
+    words = f"You may not make keys for somebody else: this would be {owner.get_username()}’s. Ask an admin."
+    raise PermissionRefused(by.label, "apikeys.add_apikey", words=words)
+
+
 def _require_own_rights(by: Actor, scopes: Iterable[str]) -> None:
     """Nobody gives what they do not have: otherwise a key of a mightier owner would lend them its rights."""
-    for permission in sorted(opened_by(frozenset(scopes))):
+    scopes = frozenset(scopes)
+    for permission in sorted(opened_by(scopes)):
         by.require(permission)
+    for scope in SCOPES:
+        if scope.name in scopes and scope.least_role and not by.may_use(scope.name):
+            words = f"“{scope.name}” needs the role {scope.least_role}, which you do not have. Ask an admin."
+            raise PermissionRefused(by.label, scope.name, words=words)
 
 
 def _require_able_owner(owner: User, draft: KeyDraft) -> None:
     if not owner.is_active:
         raise InvalidInput("owner", f"{owner.get_username()} is disabled: their keys open nothing.")
+    able = Actor.of(owner)
     for scope in SCOPES:
+        if scope.name in draft.scopes and scope.least_role and not able.may_use(scope.name):
+            raise InvalidInput(
+                "scopes",
+                f"“{scope.name}” would open nothing: it needs the role {scope.least_role} or a mightier one, and "
+                f"{owner.get_username()} has {owner.role or 'none'}. Leave it out, choose another owner, or change the "
+                "owner's role first.",
+            )
         lacking = sorted(permission for permission in scope.permissions if not owner.has_perm(permission))
         if scope.name in draft.scopes and lacking:
             words = " and ".join(plain_words(permission) for permission in lacking)

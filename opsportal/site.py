@@ -21,6 +21,7 @@ from health.selectors import SHARED_SECONDS, health_grid
 from health.urls import admin_urls as health_urls
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.guards import person, sign_in_first
+from opsportal.accounts.own_password import OwnPasswordView
 from opsportal.accounts.session_ending import end_other_sessions
 from opsportal.accounts.urls import admin_urls as accounts_urls
 from opsportal.audit.selectors import problem_or_unknown
@@ -62,6 +63,8 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
     ),
 )
 
+#: Stock addresses that no page of ours leads to, and that do not check what they are given.
+UNUSED_STOCK_PAGES = frozenset({"view_on_site", "autocomplete"})
 OWN_PACKAGES = frozenset({"opsportal", "apikeys", "circuit", "health", "sysconf"})
 
 
@@ -89,7 +92,7 @@ class PortalSite(AdminSite):
             *(sysconfig_urls if settings.FEATURES["sysconfig"] else []),
             *audit_urls,
         ]
-        return urls + super().get_urls()
+        return urls + [url for url in super().get_urls() if getattr(url, "name", "") not in UNUSED_STOCK_PAGES]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """What every page of the admin needs."""
@@ -112,7 +115,12 @@ class PortalSite(AdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """One's own password. Every other session of this user has ended with the old one, and is listed no more."""
-        response = super().password_change(request, extra_context)
+        view = OwnPasswordView.as_view(
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        request.current_app = self.name  # type: ignore[attr-defined]
+        response = view(request)
         if request.method == "POST" and response.status_code == 302 and request.user.is_authenticated:
             end_other_sessions(by=Actor.of(person(request)), keep=request.session.session_key)
         return response

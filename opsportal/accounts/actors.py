@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from opsportal.accounts.roles import lowest_role_with, plain_words
-from opsportal.accounts.scopes import opened_by, scope_for
+from opsportal.accounts.scopes import opened_by, scope_for, scope_named
 from opsportal.audit.recorder import command_line_label
 
 if TYPE_CHECKING:
@@ -17,17 +17,21 @@ class PermissionRefused(Exception):
     """Somebody tried what their role, or the scopes of their key, do not allow. Nothing was changed.
 
     `missing` is the permission. `scope` is the scope that the key would need; empty when it is the role that lacks it.
+    `words` say why, where the permission alone does not.
     """
 
-    def __init__(self, actor_label: str, missing: str, *, scope: str = "") -> None:
+    def __init__(self, actor_label: str, missing: str, *, scope: str = "", words: str = "") -> None:
         self.actor_label = actor_label
         self.missing = missing
         self.scope = scope
+        self.words = words
         super().__init__(missing)
 
     @property
     def sentence(self) -> str:
         """What is missing and who has it, in plain words."""
+        if self.words:
+            return self.words
         if self.scope:
             return f"The API key may not {plain_words(self.missing)}: it lacks the scope “{self.scope}”."
         role = lowest_role_with(self.missing)
@@ -66,6 +70,17 @@ class Actor:
         if self.scopes is not None and permission not in opened_by(self.scopes):
             return False
         return self.user is None or self.user.has_perm(permission)
+
+    def may_use(self, scope: str) -> bool:
+        """Whether this scope is in force: one of the key's, if there is a key, and its owner has now what it opens."""
+        found = scope_named(scope)
+        if found is None or (self.scopes is not None and scope not in self.scopes):
+            return False
+        if self.user is None:
+            return True
+        if found.permissions:
+            return any(self.may(permission) for permission in found.permissions)
+        return self.user.is_active and (self.user.is_superuser or found.suits(self.user.role))
 
     def require(self, permission: str) -> None:
         """Raise `PermissionRefused` unless the actor has the permission."""

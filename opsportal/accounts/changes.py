@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.models import Strategy, StrategyGrant, User
+from opsportal.accounts.reach import held_by, why_not_give, why_not_over
 from opsportal.accounts.records import audit, one_at_a_time, optional_reason
 from opsportal.accounts.refusals import InvalidInput, StaleForm, WrongState
 from opsportal.accounts.roles import Role
@@ -133,14 +134,20 @@ class Plan:
 
 @dataclass
 class _Board:
-    """Who decides, and the enabled admins that are left as the plan goes on."""
+    """Who decides, what the users have, and the enabled admins that are left as the plan goes on."""
 
     by: Actor
     change: Change
+    held: Mapping[int, frozenset[str]]
     admins: set[int] = field(default_factory=set)
 
     def is_self(self, user: User) -> bool:
         return self.by.user is not None and self.by.user.pk == user.pk
+
+    def out_of_reach(self, user: User) -> str:
+        """Why the user may too much for the actor to change them; empty if not."""
+        shuts_out = self.change.verb in (Verb.SIGN_OUT, Verb.DISABLE)
+        return why_not_over(user, self.held[user.pk], by=self.by, shuts_out=shuts_out)
 
     def gives_up_admin(self, user: User) -> str:
         """Why the user must stay an enabled admin; empty, and they no longer count as one, if they need not."""
@@ -153,8 +160,8 @@ class _Board:
 def plan_change(change: Change, users: Iterable[User], *, by: Actor) -> Plan:
     """What the change would do to each of these users. Raises `PermissionRefused`."""
     by.require(change.permission)
-    board = _Board(by, change, set(enabled_admins()))
     ordered = sorted(users, key=lambda user: user.get_username().casefold())
+    board = _Board(by, change, held_by(ordered), set(enabled_admins()))
     return Plan(change, tuple(_PLANS[change.verb](user, board) for user in ordered))
 
 
@@ -170,8 +177,10 @@ def _plan_role(user: User, board: _Board) -> Step:
     refusal = ""
     if board.is_self(user):
         refusal = "Nobody changes the own role. Ask another admin."
-    elif board.change.role != Role.ADMIN and before != after:
-        refusal = board.gives_up_admin(user)
+    elif before != after:
+        refusal = board.out_of_reach(user) or why_not_give(Role(after), by=board.by)
+        if not refusal and board.change.role != Role.ADMIN:
+            refusal = board.gives_up_admin(user)
     return Step(user, before, after, refusal)
 
 
@@ -193,7 +202,7 @@ def _plan_revoke(user: User, board: _Board) -> Step:
 def _plan_sign_out(user: User, board: _Board) -> Step:
     # How many sessions there are is shown beside it: they come and go while somebody reads the page.
     after = "signed out, also from this browser" if board.is_self(user) else "signed out"
-    return Step(user, "may be signed in", after)
+    return Step(user, "may be signed in", after, board.out_of_reach(user))
 
 
 def _plan_disable(user: User, board: _Board) -> Step:
@@ -201,12 +210,13 @@ def _plan_disable(user: User, board: _Board) -> Step:
     if board.is_self(user):
         refusal = "Nobody disables the own account. Ask another admin."
     elif user.is_active:
-        refusal = board.gives_up_admin(user)
+        refusal = board.out_of_reach(user) or board.gives_up_admin(user)
     return Step(user, "enabled" if user.is_active else "disabled", "disabled", refusal)
 
 
 def _plan_enable(user: User, board: _Board) -> Step:
-    return Step(user, "enabled" if user.is_active else "disabled", "enabled")
+    refusal = "" if user.is_active else board.out_of_reach(user)
+    return Step(user, "enabled" if user.is_active else "disabled", "enabled", refusal)
 
 
 _PLANS: dict[Verb, Callable[[User, _Board], Step]] = {
@@ -237,8 +247,8 @@ def carry_out(change: Change, ids: Iterable[int], *, by: Actor, reason: str, exp
     confirmed is no longer so, and `WrongState` when there is nothing to do.
     """
     reason = clean_reason(reason)
-    with one_at_a_time(by, change.permission):
-        plan = plan_change(_as_now(change), users_to_change(ids), by=by)
+    with one_at_a_time(by, change.permission) as actor:
+        plan = plan_change(_as_now(change), users_to_change(ids), by=actor)
         if plan.version != expected_version:
             raise StaleForm("Something has changed since this page was drawn. Nothing was done: look at it again.")
         if not plan.doing:
@@ -253,8 +263,8 @@ def change_one(change: Change, user: User, *, by: Actor, reason: str = "") -> No
     Raises `PermissionRefused`, and `WrongState` where a rule forbids it or nothing would change.
     """
     reason = optional_reason(reason)
-    with one_at_a_time(by, change.permission):
-        plan = plan_change(_as_now(change), users_to_change([user.pk]), by=by)
+    with one_at_a_time(by, change.permission) as actor:
+        plan = plan_change(_as_now(change), users_to_change([user.pk]), by=actor)
         step = plan.steps[0]
         if not step.changes:
             raise WrongState(step.refusal or f"{user.get_username()} is {step.after} already.")

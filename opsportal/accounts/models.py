@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
@@ -43,6 +43,14 @@ class User(AbstractUser):
         if names is None:
             names = tuple(group.name for group in self.groups.all())  # all(): a list of users has them fetched already
         return next((role for role in reversed(Role) if role.value in names), None)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row. One that was read in part, as from the cache, may be old: only named fields of it are saved."""
+        if kwargs.get("update_fields") is None and not self._state.adding and self.get_deferred_fields():
+            raise TypeError(
+                "This user was read in part: save(update_fields=[…]), or what others have changed is undone."
+            )
+        super().save(*args, **kwargs)
 
     def set_password(self, raw_password: str | None) -> None:
         """Set the password; what was remembered of the old one no longer counts, nor that it was a one-time one."""

@@ -16,6 +16,7 @@ from opsportal.accounts.actors import Actor
 from opsportal.accounts.forms import NewUserForm, PeopleFilter, UserForm
 from opsportal.accounts.guards import permission_required, person
 from opsportal.accounts.models import Strategy, User
+from opsportal.accounts.reach import require_over
 from opsportal.accounts.refusals import Refused
 from opsportal.accounts.rendering import show, show_refused, user_or_404
 from opsportal.accounts.roles import Role
@@ -129,6 +130,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     user = user_or_404(pk)
     template, title = "accounts/person_form.html", f"Edit {user.get_username()}"
     if request.method == "GET":
+        require_over(user, by=Actor.of(person(request)))
         return show(request, template, title, form=UserForm(user), subject=user)
     form = UserForm(user, request.POST)
     if not form.is_valid():
@@ -161,6 +163,7 @@ def password(request: HttpRequest, pk: int) -> HttpResponse:
     template = "accounts/password.html"
     is_self = user.pk == person(request).pk
     if request.method == "GET":
+        require_over(user, by=Actor.of(person(request)))
         return show(request, template, title, subject=user, is_self=is_self)
     try:
         new = services.set_one_time_password(user, by=Actor.of(person(request)))

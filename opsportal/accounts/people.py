@@ -13,11 +13,13 @@ from django.core.validators import validate_email
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.changes import Change, Verb, change_one
 from opsportal.accounts.models import Strategy, StrategyGrant, User
-from opsportal.accounts.records import audit, one_at_a_time, plain_text
+from opsportal.accounts.reach import require_over, require_to_give
+from opsportal.accounts.records import audit, looks_like_a_key, one_at_a_time, plain_text
 from opsportal.accounts.refusals import InvalidInput, StaleForm, WrongState
 from opsportal.accounts.roles import Role
 from opsportal.accounts.session_ending import end_sessions
 from opsportal.accounts.stepup import clean_reason
+from opsportal.observability.sanitise import mask_text
 
 #: Without what looks alike: people read these passwords to each other.
 _LETTERS = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -46,13 +48,15 @@ def create_user(
 ) -> User:
     """A new member of staff with one role. A `one_time` password has to be changed at the first sign-in.
 
-    Raises `PermissionRefused`, and `InvalidInput` for a name that is wrong or taken.
+    Raises `PermissionRefused`, also where `by` may not all that the role may, and `InvalidInput` for a name that is
+    wrong or taken.
     """
     by.require("accounts.add_user")
     username = clean_username(username)
     names = _clean_names(first_name, last_name)
     email = _clean_email(email)
-    with one_at_a_time(by, "accounts.add_user"):
+    with one_at_a_time(by, "accounts.add_user") as actor:
+        require_to_give(role, by=actor)
         if User.objects.filter(username__iexact=username).exists():
             raise InvalidInput("username", f"There is a user “{username}” already, in these or other capitals.")
         user = User.objects.create_user(
@@ -89,6 +93,10 @@ def clean_username(text: str) -> str:
         User.username_validator(username)
     except ValidationError:
         raise InvalidInput("username", "A user name holds only letters, digits and @ . + - _") from None
+    # Many a house names its people by their address or number, so only a key of the portal is looked for.
+    local = username.partition("@")[0]
+    if "tp_" in local and mask_text(local) != local:
+        raise looks_like_a_key("username", "The user name")
     return username
 
 
@@ -120,15 +128,16 @@ def update_user(
 ) -> bool:
     """New names, and a new e-mail address unless `email` is None; empty removes it. False if all was so already.
 
-    `expected` are the names that the form was drawn with. Raises `PermissionRefused`, `InvalidInput`, and `StaleForm`
-    when somebody else has changed them meanwhile.
+    `expected` are the names that the form was drawn with. Raises `PermissionRefused`, also for a user who may more than
+    `by`, `InvalidInput`, and `StaleForm` when somebody else has changed them meanwhile.
     """
     by.require("accounts.change_user")
     wanted = _clean_names(first_name, last_name)
     if email is not None:
         wanted["email"] = _clean_email(email)
-    with one_at_a_time(by, "accounts.change_user"):
+    with one_at_a_time(by, "accounts.change_user") as actor:
         now = User.objects.get(pk=user.pk)
+        require_over(now, by=actor)
         if expected is not None and expected != (now.first_name, now.last_name):
             raise StaleForm("Somebody else has changed this user meanwhile. Nothing was saved: look at it again.")
         changed = {name: value for name, value in wanted.items() if getattr(now, name) != value}
@@ -149,7 +158,8 @@ def update_user(
 def set_role(user: User, role: Role, *, by: Actor, reason: str = "") -> None:
     """Give the user exactly this one of the three roles and end their sessions.
 
-    Raises `PermissionRefused`, and `WrongState` for the own role, the last enabled admin, and the role they have.
+    Raises `PermissionRefused`, and `WrongState` for the own role, the last enabled admin, the role they have, and where
+    the user, or the role, may more than `by`.
     """
     change_one(Change(Verb.ROLE, role=role), user, by=by, reason=reason)
 
@@ -175,12 +185,13 @@ def set_one_time_password(user: User, *, by: Actor) -> str:
 
     Every session of the user ends, and so does a lock-out after failed sign-ins.
 
-    Raises `PermissionRefused`, and `WrongState` for one's own.
+    Raises `PermissionRefused`, also for a user who may more than `by`, and `WrongState` for one's own.
     """
-    with one_at_a_time(by, "accounts.change_user"):
+    with one_at_a_time(by, "accounts.change_user") as actor:
         if by.user is not None and by.user.pk == user.pk:
             raise WrongState("Your own password is changed on the page “Change password”.")
         now = User.objects.get(pk=user.pk)
+        require_over(now, by=actor)
         password = new_password()
         now.set_password(password)
         now.must_change_password = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from django.contrib import admin
@@ -13,6 +14,7 @@ from opsportal.accounts.changes import LARGEST_ID
 from opsportal.accounts.forms import EditForm
 from opsportal.accounts.models import Strategy, User
 from opsportal.accounts.refusals import InvalidInput, Refused, StaleForm
+from opsportal.observability.sanitise import mask_text
 
 
 def show(request: HttpRequest, template: str, title: str, *, code: int = 200, **more: Any) -> HttpResponse:
@@ -33,8 +35,18 @@ def show_refused(
     if isinstance(refusal, InvalidInput) and refusal.field in form.fields:
         form.add_error(refusal.field, refusal.sentence)
         problem = ""
+    _hide_keys(form)
     code = refusal.status if refusal else 422
     return show(request, template, title, code=code, form=form, problem=problem, **more)
+
+
+def _hide_keys(form: Form) -> None:
+    """Of a key that was pasted by mistake nothing is shown again (AK-9)."""
+    data: Any = copy(form.data)
+    for name, value in form.data.items():
+        if isinstance(value, str) and "tp_" in value:
+            data[name] = mask_text(value)
+    form.data = data
 
 
 def user_or_404(pk: int) -> User:

@@ -15,6 +15,7 @@ from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.models import User
 from opsportal.accounts.people import create_user, disable_user, enable_user, set_role
 from opsportal.accounts.roles import Role
+from opsportal.accounts.scopes import SCOPE_NAMES
 from opsportal.accounts.session_ending import end_other_sessions, end_sessions
 from opsportal.audit import recorder
 from opsportal.observability.client_ip import client_ip
@@ -74,14 +75,19 @@ def audit_refusal(refusal: PermissionRefused, *, user: User, where: str, method:
             actor_label=refusal.actor_label,
             resource_type="page",
             resource_id=where[:255],
-            details={"missing": refusal.missing, "scope": refusal.scope, "method": method},
+            details={
+                "missing": refusal.missing,
+                "scope": refusal.scope,
+                "method": method,
+                **({"why": refusal.words} if refusal.words else {}),
+            },
         )
     except Error:
         log.error("refusal_not_audited", extra={"missing": refusal.missing})
 
 
 def _denial(refusal: PermissionRefused) -> str:
-    if refusal.scope or refusal.missing.startswith("apikeys."):
+    if refusal.scope or refusal.missing in SCOPE_NAMES or refusal.missing.startswith("apikeys."):
         return "api_key_action_denied"
     return "config_edit_denied" if refusal.missing == "sysconfig.change_section" else "admin_page_access_denied"
 

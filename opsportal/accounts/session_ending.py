@@ -13,7 +13,8 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from opsportal.accounts import backends, sessions
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.models import User, UserSession
-from opsportal.accounts.records import audit
+from opsportal.accounts.reach import require_over
+from opsportal.accounts.records import audit, one_at_a_time
 from opsportal.accounts.refusals import WrongState
 from opsportal.accounts.wording import browser_words
 
@@ -36,26 +37,33 @@ def end_sessions(user: User) -> int:
 
 
 def end_session(user: User, reference: str, *, by: Actor) -> None:
-    """End one session of the user: one's own, or anybody's with the permission.
+    """End one session of the user: one's own, or with the permission anybody's who may no more than `by`.
 
     Raises `PermissionRefused`, and `WrongState` when there is no such session any more.
     """
-    if by.user is None or by.user.pk != user.pk:
-        by.require("accounts.change_user")
-    with transaction.atomic():
-        session = next(
-            (
-                row
-                for row in UserSession.objects.filter(user_id=user.pk)
-                if constant_time_compare(reference_of(row.session_key), reference)
-            ),
-            None,
-        )
-        if session is None:
-            raise WrongState(GONE)
-        _delete([session.session_key])
-        details = {"which": "one", "ended": 1, "address": session.ip, "browser": browser_words(session.user_agent)}
-        audit("sessions_end", user, by=by, details=details)
+    if by.user is not None and by.user.pk == user.pk:
+        with transaction.atomic():
+            _end_one(user, reference, by=by)
+        return
+    with one_at_a_time(by, "accounts.change_user") as actor:
+        require_over(User.objects.get(pk=user.pk), by=actor, shuts_out=True)
+        _end_one(user, reference, by=by)
+
+
+def _end_one(user: User, reference: str, *, by: Actor) -> None:
+    session = next(
+        (
+            row
+            for row in UserSession.objects.filter(user_id=user.pk)
+            if constant_time_compare(reference_of(row.session_key), reference)
+        ),
+        None,
+    )
+    if session is None:
+        raise WrongState(GONE)
+    _delete([session.session_key])
+    details = {"which": "one", "ended": 1, "address": session.ip, "browser": browser_words(session.user_agent)}
+    audit("sessions_end", user, by=by, details=details)
 
 
 def end_other_sessions(*, by: Actor, keep: str | None) -> int:

@@ -35,6 +35,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def refused_page(request: HttpRequest, refusal: PermissionRefused) -> HttpResponse:
     """403 that says what is missing and who has it (RBAC-1)."""
     context = {
+        "words": refusal.words,
         "missing": plain_words(refusal.missing),
         "needed_role": lowest_role_with(refusal.missing),
     }

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from opsportal.audit.links import link_hash
+from opsportal.audit.links import Link, link_hash
 from opsportal.audit.models import Archive
 
 FORMAT = "opsportal-audit-1"
@@ -51,7 +51,11 @@ def gone() -> list[Archive]:
 
 
 class Gone:
-    """Says of a moment whether the entries of its month were archived and dropped.
+    """Says of a link whether its entry was archived and dropped with its month.
+
+    The link's number decides, for nobody without the key can give it another: what was written after a month was
+    archived is not covered by that month's note, whatever its time. The time alone could be changed with a missing
+    entry's link. A foreign link between those of a month is one too many for its note, which `check_note` sees.
 
     Looks again before it says no: a month may go while the chain is read.
     """
@@ -59,15 +63,18 @@ class Gone:
     def __init__(self) -> None:
         self._notes: list[Archive] | None = None
 
-    def covers(self, at: datetime) -> bool:
-        """Whether an entry of this moment may rightly be missing."""
-        if self._notes is not None and self._covered(at):
+    def covers(self, link: Link) -> bool:
+        """Whether the entry of this link may rightly be missing."""
+        if self._notes is not None and self._covered(link):
             return True
         self._notes = gone()
-        return self._covered(at)
+        return self._covered(link)
 
-    def _covered(self, at: datetime) -> bool:
-        return any(note.since <= at < note.until for note in self._notes or [])
+    def _covered(self, link: Link) -> bool:
+        return any(
+            note.first_seq <= link.seq <= note.last_seq and note.since <= link.entry_at < note.until
+            for note in self._notes or []
+        )
 
 
 def seal_of(note: Archive) -> bytes:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 #: Ids compared with the chain in one statement.
 IDS = 100_000
+_HIGHEST_ID = 2**63 - 1
 #: Bytes at the end of the second sink that hold the last half a day.
 _TAIL = 65_536
 
@@ -60,11 +61,19 @@ def verify(*, checkpoints: Path | None = None) -> Verdict:
 
 def _finish(reached: Verdict) -> Verdict:
     """What remains to be asked when every link is sound: rows past the chain, and the archived months."""
-    newest = links.newest_entry_id()
-    for after in range(0, newest, IDS):
-        if found := links.find_unlinked(after, min(after + IDS, newest)):
+    seen = links.LOWEST_ID - 1
+    while (first := links.next_entry_id(seen + 1)) is not None:
+        seen = last_of(first)
+        if found := links.find_unlinked(first, seen):
             return Verdict(reached.reached, found[1], found[0])
+        if seen == _HIGHEST_ID:
+            break
     return Verdict(reached.reached, archives.check_notes())
+
+
+def last_of(first_id: int) -> int:
+    """The last id that is compared with the chain together with this one."""
+    return min(first_id + IDS - 1, _HIGHEST_ID)
 
 
 def cut_off(known: dict[int, bytes]) -> str:

@@ -16,7 +16,7 @@ from opsportal.audit import recorder
 from opsportal.audit.models import Entry, Link
 from opsportal.audit.search import Filters, entries_in_order
 from opsportal.observability.context import RequestContext, current
-from opsportal.observability.sanitise import sanitise
+from opsportal.observability.sanitise import mask_text, sanitise
 from opsportal.observability.spreadsheet import harmless
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _values(entry: Entry, link: Link | None) -> dict[str, Any]:
         "source": entry.source,
         "ip": entry.remote_addr,
         "resource_type": entry.resource_type,
-        "resource_id": entry.resource_id,
+        "resource_id": mask_text(entry.resource_id),
         "reason": sanitise(entry.reason),
         "request_id": entry.cid,
         "details": sanitise(entry.additional_data),

@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import connection
 
 GENESIS = bytes(32)
+#: The lowest id that PostgreSQL can keep. The sequence begins at 1; what is below was put in by hand.
+LOWEST_ID = -(2**63)
 #: Links looked at by one pair of statements: some 0.1 s, and a few MB.
 CHUNK = 5_000
 
@@ -69,8 +71,8 @@ class Link:
     previous: bytes
 
 
-#: Says of the moments of missing entries which lie in a month that was archived and dropped.
-Archived = Callable[[datetime], bool]
+#: Says of links without an entry which are those of a month that was archived and dropped.
+Archived = Callable[[Link], bool]
 
 
 def link_hash(key: str, previous: bytes, seq: int, message: str) -> bytes:
@@ -151,7 +153,7 @@ def _problem(
             return f"{name} was changed, or its link was"
     elif _is_elsewhere(link.entry_id):
         return f"record {link.entry_id} was changed: its time is not {link.entry_at:%Y-%m-%d %H:%M:%S} UTC any more"
-    elif not archived(link.entry_at):
+    elif not archived(link):
         return f"{name} was removed"
     if link.seq in known and not hmac.compare_digest(known[link.seq], link.hash):
         return f"{name} differs from the checkpoint: the chain was rewritten"
@@ -164,19 +166,27 @@ def _is_elsewhere(entry_id: int) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def find_unlinked(after_id: int, up_to_id: int) -> tuple[int, str] | None:
-    """The first entry among these ids (the first excluded) that was put in past the chain, and what to say of it."""
+def find_unlinked(first_id: int, last_id: int) -> tuple[int, str] | None:
+    """The first entry among these ids that was put in past the chain, and what to say of it."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT e.id, e.event, e."timestamp" FROM audit_entry e WHERE e.id > %s AND e.id <= %s
+            """SELECT e.id, e.event, e."timestamp" FROM audit_entry e WHERE e.id >= %s AND e.id <= %s
                AND NOT EXISTS (SELECT 1 FROM audit_link l WHERE l.entry_id = e.id AND l.entry_at = e."timestamp")
                ORDER BY e.id LIMIT 1""",
-            [after_id, up_to_id],
+            [first_id, last_id],
         )
         row = cursor.fetchone()
     if row is None:
         return None
     return row[0], f"record {row[0]} ({row[1]}, {row[2]:%Y-%m-%d %H:%M:%S} UTC) was inserted past the chain"
+
+
+def next_entry_id(first_id: int) -> int | None:
+    """The lowest id of an entry from this one on, so that a gap of any size is one step; None when there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(id) FROM audit_entry WHERE id >= %s", [first_id])
+        found: int | None = cursor.fetchone()[0]
+    return found
 
 
 def newest_entry_id() -> int:

@@ -11,7 +11,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 
-from opsportal.observability.sanitise import mask_text, sanitise
+from opsportal.observability.sanitise import clip, mask_text, sanitise
+
+#: A resource id is a row's, or an address that somebody typed: masked, storable, and within its column.
+RESOURCE_ID_MAX = 240
 
 
 class EventType(models.TextChoices):
@@ -122,6 +125,7 @@ class Entry(AbstractLogEntry):
 
         fill_from_context(self)
         self.reason = mask_text(self.reason)
+        self.resource_id = clip(str(self.resource_id), RESOURCE_ID_MAX)
         self.object_repr = mask_text(self.object_repr)
         for name in ("additional_data", "changes"):
             setattr(self, name, sanitise(getattr(self, name)))

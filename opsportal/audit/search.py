@@ -1,8 +1,9 @@
 """Finds entries by filter, newest or oldest first, a page at a time, at any size of the log (AU-6).
 
 A page begins where the one before ended (time and id), never at a count. The months are asked one after the other and
-the search stops when the page is full, so that its cost does not grow with the log. Each filter has an index in the
-order of the pages; a name that begins with something, or a network, is first turned into the values that there are.
+the search stops when the page is full, so that its cost does not grow with the log; a month that takes too long is
+asked day by day. Each filter has an index in the order of the pages; a name that begins with something, or a network,
+is first turned into the values that there are.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ SEARCH_SECONDS = 2.0
 #: A prefix or a network with more values than this is looked for in order of time instead of value by value, which is
 #: as fast unless all of them are rare. Each value costs some 0.2 ms to find.
 MOST_VALUES = 50
+_MOST_DAYS = 31
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"(\d{1,18})-(\d{1,19})", re.ASCII)
 _EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
+
+#: A stretch of time, its end excluded.
+Window = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,20 @@ def find_page(
 
     Raises `django.db.Error`.
     """
+    windows = _windows(filters, before, after)
+    found = _search(filters, windows, before, after, limit, seconds)
+    place = before.at if before else _EVER[1]
+    if found.stopped and after is None and (found.searched_to is None or found.searched_to >= place):
+        # Not even one month could be looked at as a whole. Some of its days can, and then there is a way on.
+        done = sum(since >= (found.searched_to or _EVER[1]) for since, _ in windows)
+        days = [day for window in windows[done : done + 1] for day in _days(*window)]
+        found = _search(filters, [*windows[:done], *days, *windows[done + 1 :]], before, after, limit, seconds)
+    return found
+
+
+def _search(
+    filters: Filters, windows: list[Window], before: Cursor | None, after: Cursor | None, limit: int, seconds: float
+) -> Found:
     older = after is None
     entries: list[Entry] = []
     stopped, searched_to = False, None
@@ -106,7 +125,7 @@ def find_page(
         cursor.execute("SET LOCAL jit = off")  # compiling takes longer than any of these
         try:
             narrowed = _Narrowed(filters, ends)
-            for since, until in _windows(filters, before, after):
+            for since, until in windows:
                 _limit_time(ends)
                 entries += narrowed.ask(since, until, before or after, older=older, limit=limit + 1 - len(entries))
                 searched_to = since if older else until
@@ -116,7 +135,7 @@ def find_page(
             if not isinstance(error.__cause__, QueryCanceled):
                 raise
             stopped = True
-            transaction.set_rollback(True)
+        transaction.set_rollback(True)  # nothing was written, and the settings go with it
     page = entries[:limit] if older else entries[:limit][::-1]
     return Found(tuple(page), len(entries) > limit, stopped, searched_to if stopped else None)
 
@@ -138,7 +157,7 @@ def entries_in_order(filters: Filters, *, chunk: int = 1_000) -> Iterator[list[E
                 break
 
 
-def _windows(filters: Filters, before: Cursor | None, after: Cursor | None) -> Iterator[tuple[datetime, datetime]]:
+def _windows(filters: Filters, before: Cursor | None, after: Cursor | None) -> list[Window]:
     """From and up to (excluded), in the order of the search: all that is to come, each month, all that was before."""
     bounds = sorted({bound for month in archives.months() for bound in (month.since, month.until)})
     now = datetime.now(UTC)
@@ -147,7 +166,17 @@ def _windows(filters: Filters, before: Cursor | None, after: Cursor | None) -> I
     high = min(moment for moment in (_EVER[1], filters.until, before and before.at + timedelta.resolution) if moment)
     windows = [(max(since, low), min(until, high)) for since, until in pairwise(bounds)]
     windows = [window for window in windows if window[0] < window[1]]
-    return iter(windows if after else reversed(windows))
+    return windows if after else windows[::-1]
+
+
+def _days(since: datetime, until: datetime) -> list[Window]:
+    """A window day by day, newest first: what is to come belongs to today, what lies a month back is one piece."""
+    midnight = min(until - timedelta.resolution, datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0)
+    bounds = [until]
+    while midnight > since and len(bounds) <= _MOST_DAYS:
+        bounds.append(midnight)
+        midnight -= timedelta(days=1)
+    return [(low, high) for high, low in pairwise([*bounds, since])]
 
 
 def _limit_time(ends: float | None) -> None:

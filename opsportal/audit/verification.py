@@ -83,14 +83,17 @@ def _finish_pass(row: Verification, reached: Verdict, until: float) -> Verdict |
     """What remains when every link is sound, as far as there is time; None when there is more to do."""
     if problem := chain.cut_off(chain.read_checkpoints(chain.checkpoint_file(), tail=True)):
         return Verdict(reached.reached, problem)
+    if found := links.find_unlinked(links.LOWEST_ID, 0):
+        return Verdict(reached.reached, found[1], found[0])  # ids that no sequence gives
     newest, notes = links.newest_entry_id(), list(Archive.objects.all())
     missing = {note.partition for note in archives.gone()}
     while row.ids_seen < newest or row.notes_seen < len(notes):
         if monotonic() >= until:
             return None
         if row.ids_seen < newest:
-            after, row.ids_seen = row.ids_seen, min(row.ids_seen + chain.IDS, newest)
-            if found := links.find_unlinked(after, row.ids_seen):
+            first = links.next_entry_id(row.ids_seen + 1) or newest
+            row.ids_seen = min(chain.last_of(first), newest)
+            if found := links.find_unlinked(first, row.ids_seen):
                 return Verdict(reached.reached, found[1], found[0])
         else:
             note, row.notes_seen = notes[row.notes_seen], row.notes_seen + 1

@@ -14,6 +14,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from opsportal.accounts.models import User
+from opsportal.accounts.services import database_is_down
 from opsportal.audit.actions import label_of
 from opsportal.audit.forms import EntryFilter
 from opsportal.audit.models import Entry, EventType, Link, Outcome
@@ -122,7 +123,9 @@ def listing(query: QueryDict) -> Listing:
             # The newest entries after all: show a full page of them, not the few that came in since.
             before = after = None
             found = find_page(form.filters())
-    except Error:
+    except Error as error:
+        if not database_is_down(error):
+            raise
         unavailable = "The log cannot be shown: PostgreSQL does not answer. Nothing is lost; try again."
         return Listing(form, querystring=querystring, unavailable=unavailable)
     newer, older = _neighbours(found, before, after)
@@ -163,7 +166,7 @@ def row_of(entry: Entry) -> Row:
     return Row(
         id=entry.pk,
         at=entry.timestamp,
-        who=str(sanitise(entry.actor_label)),
+        who=entry.actor_label,  # never masked: it says who did it, and is what the filter looks for
         event=entry.event,
         label=label_of(entry.event),
         type_label=dict(EventType.choices).get(entry.event_type, entry.event_type),

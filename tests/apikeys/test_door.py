@@ -257,7 +257,7 @@ def test_expiry__passes_between_two_calls__second_is_refused(made: Any) -> None:
 
 
 def test_self__with_a_key__tells_what_it_opens_now(made: Any, users: Any) -> None:
-    """AK-3, AK-4: scopes of the portal only as far as the owner has them; nothing that recognises the key."""
+    """AK-3, AK-4: scopes only as far as the owner has them; nothing that recognises the key."""
     key, text = made("write:orders", "write:circuit", "read:circuit", name="gateway", expires_in_days=5)
     answer = get(text, SELF)
     assert answer.status_code == 200 and answer["Cache-Control"] == "no-store"
@@ -271,7 +271,7 @@ def test_self__with_a_key__tells_what_it_opens_now(made: Any, users: Any) -> Non
     }
     set_role(users.operator, Role.VIEWER, by=DESK)
     recognising.forget_rows()
-    assert get(text, SELF).json()["scopes"] == ["read:circuit", "write:orders"]
+    assert get(text, SELF).json()["scopes"] == ["read:circuit"]
 
 
 def test_self__with_a_session__says_that_a_key_is_needed(users: Any) -> None:

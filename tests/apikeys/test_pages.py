@@ -176,7 +176,7 @@ def test_list__filters__find_what_they_say(made: Any, users: Any) -> None:
     """AK-6, AK-8: name, prefix, owner, state, scope, end."""
     now = timezone.now() + timedelta(seconds=1)
     one, _ = made("read:circuit", name="alpha", expires_in_days=2)
-    two, _ = made("write:orders", name="beta", owner=users.viewer, expires_in_days=10)
+    two, _ = made("read:orders", name="beta", owner=users.viewer, expires_in_days=10)
     three, _ = made("write:orders", name="gamma")
     services.revoke_key(three, by=DESK, reason=REASON)
     services.rotate_key(two, by=DESK, now=now)
@@ -191,7 +191,7 @@ def test_list__filters__find_what_they_say(made: Any, users: Any) -> None:
         "state=pending": ["beta"],
         "state=revoked": ["gamma"],
         "state=expired": [],
-        "scope=write:orders&state=active": [rotated],
+        "scope=read:orders&state=active": [rotated],
         "expiring=14": [rotated, "beta", "alpha"],
         "expiring=3": ["alpha"],
         "expiring=1": [],

@@ -41,9 +41,7 @@ MATRIX: dict[str, Rule] = {
     "admin/logout/": Rule(read=None, write=EVERYBODY),
     "admin/password_change/": Rule(read=STAFF, write=STAFF),
     "admin/password_change/done/": Rule(read=STAFF, write=STAFF),
-    "admin/autocomplete/": Rule(read=NONE, write=STAFF),  # 405 for all
     "admin/jsi18n/": Rule(read=STAFF, write=STAFF),
-    "admin/r/<path:content_type_id>/<path:object_id>/": Rule(read=STAFF, write=STAFF),
     "admin/overview/fragment/": Rule(read=STAFF, write=STAFF),
     "admin/circuit/": Rule(read=STAFF),
     "admin/circuit/fragment/": Rule(read=STAFF),
@@ -118,7 +116,6 @@ EXAMPLES = {
     "<int:number>": "1",
     "<str:name>": "orders",
     "<str:section>": "system_defaults",
-    "<path:content_type_id>": "1",
     "<path:object_id>": "1",
     "<int:entry_id>": "1",
     "<str:form>": "csv",

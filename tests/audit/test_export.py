@@ -19,7 +19,7 @@ from opsportal.audit.forms import EntryFilter
 from opsportal.audit.models import Entry
 from opsportal.audit.search import Filters
 from opsportal.audit_pages.services import export_log
-from tests.audit.entries import signed_in, write
+from tests.audit.entries import as_superuser, signed_in, write
 
 PAGE = "/admin/audit/"
 MANY = 20_000
@@ -43,6 +43,16 @@ def fill(count: int) -> None:
             "repeat('x', 200), '', '', 3, '' FROM generate_series(1, %s) AS n",
             [count],
         )
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_export__key_that_was_stored_as_a_resource__is_masked(users: Any, transactional_db: None, form: str) -> None:
+    """AC-5: whatever got into an old entry, a whole key does not leave; its prefix, which names it, does."""
+    key = "tp_live_AbCd1234" + "Z" * 35
+    entry = write("logout", resource_type="page", resource_id="x")
+    as_superuser(f"UPDATE audit_entry SET resource_id = '/admin/sysconfig/{key}/' WHERE id = {entry.pk}")
+    file = body(signed_in(users.admin).get(f"{PAGE}export/{form}/", {"event": "logout"}))
+    assert "tp_live_AbCd1234" in file and key not in file
 
 
 def test_jsonl__filtered__has_the_chain_and_is_audited_twice(users: Any, transactional_db: None) -> None:

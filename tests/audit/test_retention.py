@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from opsportal.audit import archives, chain, retention, verification
+from opsportal.audit import archives, chain, links, retention, verification
 from opsportal.audit.models import Archive, Entry
 from tests.audit.entries import as_superuser, make_month, write
 from tests.servers import superuser_url
@@ -186,6 +186,52 @@ def test_verify__archived_month_tampered_with__is_found(
     as_superuser(statement)
     verdict = chain.verify()
     assert not verdict.ok and problem in verdict.problem
+
+
+def test_verify__link_moved_into_archived_month__is_found(old_month: list[Entry], folder: Path) -> None:
+    """AU-5: what was archived is told by its place in the chain; the time of a link alone says nothing."""
+    run()
+    victim = write("role_change")
+    write()
+    as_superuser(f"DELETE FROM audit_entry WHERE id = {victim.pk}")
+    as_superuser(f"UPDATE audit_link SET entry_at = '2020-01-15 00:00+00' WHERE entry_id = {victim.pk}")
+    assert chain.verify().entry_id == victim.pk
+    assert verification.verify_new(seconds=5).entry_id == victim.pk
+    assert not verification.verify_at_once(checkpoints=None, archive=folder).ok
+    told = verification.verify_all(timezone.now(), seconds=5)
+    assert told and told.entry_id == victim.pk
+
+
+def test_verify__link_moved_into_archived_month_among_its_links__is_found(old_month: list[Entry], folder: Path) -> None:
+    """AU-5: a link of another month between those that were archived is one more than the note says."""
+    run()
+    note = Archive.objects.get()
+    inside = [link for link in links.read_links(links.START) if note.first_seq <= link.seq <= note.last_seq]
+    between = next(link for link in inside if link.entry_at.year > 2020)
+    as_superuser(f"DELETE FROM audit_entry WHERE id = {between.entry_id}")
+    as_superuser(f"UPDATE audit_link SET entry_at = '2020-01-15 00:00+00' WHERE seq = {between.seq}")
+    assert "not those that were archived" in chain.verify().problem
+    told = verification.verify_all(timezone.now(), seconds=5)
+    assert told and "not those that were archived" in told.problem
+
+
+def test_verify__late_entry_of_dropped_month_deleted__is_found(old_month: list[Entry], folder: Path) -> None:
+    """AU-5: what comes after a month was archived is not covered by its archive."""
+    run()
+    late = write("circuit_trip", at="2020-01-10T10:00")
+    verdict = chain.verify()
+    assert verdict.ok and verdict.checked == chain.head().seq
+    as_superuser(f"DELETE FROM audit_entry WHERE id = {late.pk}")
+    assert chain.verify().entry_id == late.pk
+
+
+def test_verify__month_made_again_and_dropped_with_late_entries__is_found(old_month: list[Entry], folder: Path) -> None:
+    """AU-5: the note of a month serves for one drop; the same name with as many new entries goes not unseen."""
+    run()
+    make_month(2020, 1)
+    late = [write("logout", at="2020-01-10T10:00") for _ in range(5)]
+    ask(DROP, OLD, timezone.now())
+    assert chain.verify().entry_id == late[0].pk
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "other content", "one byte"])

@@ -141,10 +141,34 @@ def test_find_page__time_is_up__says_how_far_it_came(log: dict[str, Entry], monk
     assert Entry.objects.exists()
 
 
+def test_find_page__not_even_the_newest_month_in_time__is_looked_at_day_by_day(
+    log: dict[str, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AU-6: there is always a way on: where a month is too long, its days are asked one after the other."""
+    ask = search._Narrowed.ask
+
+    def slowly(self: Any, since: datetime, until: datetime, *args: Any, **kwargs: Any) -> list[Entry]:
+        if until - since > timedelta(days=1):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(20)")
+        return ask(self, since, until, *args, **kwargs)
+
+    monkeypatch.setattr(search._Narrowed, "ask", slowly)
+    found = find_page(Filters(until=datetime(2026, 1, 20, 18, tzinfo=UTC)), seconds=0.3)
+    assert found.stopped and found.searched_to == datetime(2026, 1, 1, tzinfo=UTC)
+    assert found.entries == (log["trip"], log["denied"])
+    further = find_page(Filters(), before=Cursor(found.searched_to, 0), seconds=0.3)
+    assert further.stopped and further.searched_to == datetime(2025, 12, 1, tzinfo=UTC)
+    assert further.entries == (log["by key"], log["export"])
+
+
 def test_find_page__no_time_at_all__is_stopped_not_an_error(log: dict[str, Entry]) -> None:
     """AU-6: real PostgreSQL, real timeout, whichever statement it meets."""
     found = find_page(Filters(who="a*"), seconds=0.0)
     assert found.stopped or len(found.entries) == 3
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone()[0] != "1ms"  # what comes after the search has its own time
 
 
 def test_entries_in_order__all__oldest_first_in_chunks(log: dict[str, Entry]) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test import Client
 from django.utils import timezone
 
 from opsportal.audit import chain, links, selectors, tasks, verification
 from opsportal.audit.models import Entry, Run, Verification
 from tests.audit.entries import as_superuser, write
+
+WITHOUT_CHECK = "ALTER TABLE audit_entry DROP CONSTRAINT IF EXISTS audit_entry_id_positive"
+WITH_CHECK = "ALTER TABLE audit_entry ADD CONSTRAINT audit_entry_id_positive CHECK (id > 0) NOT VALID"
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +125,33 @@ def test_verify_all__tampered_long_ago__is_found(transactional_db: None, damage:
     assert verdict and damage in verdict.problem
     assert selectors.chain_problem() == verdict.problem
     assert Entry.objects.filter(event="audit_verify", outcome="failed").exists()
+
+
+@pytest.mark.parametrize("number", [0, -5, -(2**63), 2**62])
+def test_verify__forged_entry_with_an_odd_id__is_found(transactional_db: None, number: int) -> None:
+    """AU-5: every id is looked at, not only those that the sequence gives, and a gap of any size costs nothing."""
+    write()
+    source = write("logout")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT string_agg(quote_ident(column_name), ',') FROM information_schema.columns "
+                       "WHERE table_name = 'audit_entry' AND column_name NOT IN ('id', 'event_id')")  # fmt: skip
+        columns = cursor.fetchone()[0]
+    forge = (
+        f"INSERT INTO audit_entry (id, event_id, {columns}) SELECT {number}, gen_random_uuid(), {columns} "
+        f"FROM audit_entry WHERE id = {source.pk}"
+    )
+    as_superuser(f"{WITHOUT_CHECK}; {forge}; {WITH_CHECK}")
+    verdict = chain.verify()
+    assert verdict.entry_id == number and "past the chain" in verdict.problem
+    told = verification.verify_all(timezone.now(), seconds=5)
+    assert told and told.entry_id == number
+
+
+@pytest.mark.parametrize("number", [0, -5])
+def test_entry__id_below_one__is_refused_by_the_database(transactional_db: None, number: int) -> None:
+    """AU-5: also from the application's role, which may say the id itself."""
+    with pytest.raises(IntegrityError, match="audit_entry_id_positive"):
+        Entry(pk=number, event="logout").save()
 
 
 def test_sound_chain__clears_an_earlier_problem(transactional_db: None) -> None:

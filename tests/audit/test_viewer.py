@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from opsportal.audit import selectors, verification
 from opsportal.audit.models import Entry, Run, Verification
-from tests.audit.entries import signed_in, write
+from tests.audit.entries import as_superuser, signed_in, write
 
 PAGE = "/admin/audit/"
 
@@ -59,13 +59,14 @@ def test_page__secret_that_was_stored__is_masked_again(users: Any) -> None:
 BAD = {
     "event": "no_such_action", "event_type": "nothing", "outcome": "maybe", "ip": "10.0.0.0/99",
     "since": "yesterday", "until": "0001-01-01T00:00:00+14:00", "who": "x" * 1_000_000, "resource_type": "a\x00b",
-    "request_id": "r" * 256, "resource_id": "7",
+    "request_id": "r" * 256, "resource_id": "7", "ip with a zone": "fe80::1%eth0", "ip with any zone": "::1%x",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value"), BAD.items(), ids=list(BAD))
 def test_page__bad_filter__sentence_at_the_field_and_no_search(users: Any, name: str, value: str) -> None:
     """AU-6: what cannot be understood is named; nothing is shown as if it had been looked for."""
+    name = name.split()[0]
     write()
     client = signed_in(users.admin)
     answer = client.get(PAGE, {name: value})
@@ -85,6 +86,39 @@ def test_page__odd_query__is_answered(users: Any, query: str) -> None:
     """AU-6: never an error of ours."""
     write()
     assert signed_in(users.admin).get(f"{PAGE}?{query}").status_code == 200
+
+
+def test_page__names_that_are_addresses__are_shown_and_found(users: Any) -> None:
+    """AU-6: who did it is never masked, whatever the names of the desk look like; markup in one is only text."""
+    for name in ("alice@corp.example", "bob@corp.example", "<b>eve</b>@corp.example"):
+        entry = write("login", actor_label=name)
+    client = signed_in(users.admin)
+    page = client.get(PAGE).content.decode()
+    assert "alice@corp.example" in page and "bob@corp.example" in page and "***@corp.example" not in page
+    assert "<b>eve" not in page and "<b>eve" not in client.get(f"{PAGE}{entry.pk}/").content.decode()
+    shown = next(row.who for row in client.get(PAGE).context["listing"].rows if row.who.startswith("alice"))
+    found = client.get(PAGE, {"who": shown}).context["listing"]
+    assert [row.who for row in found.rows] == ["alice@corp.example"]
+
+
+@pytest.mark.parametrize("text", ["::ffff:10.1.2.3", "::FFFF:a01:203/128", "::ffff:10.1.0.0/112", "::ffff:0:0/96"])
+def test_page__ipv4_written_as_ipv6__finds_it(users: Any, text: str) -> None:
+    """AU-6: callers are known by their IPv4 address, however it is written."""
+    write("logout", ip="10.1.2.3")
+    found = signed_in(users.admin).get(PAGE, {"ip": text, "event": "logout"}).context["listing"]
+    assert [row.ip for row in found.rows] == ["10.1.2.3"]
+
+
+def test_page__error_that_is_not_an_outage__is_not_called_one(users: Any, transactional_db: None) -> None:
+    """AU-6: "does not answer" is said only when it does not; anything else is a fault of ours, and is shown as one."""
+    client = signed_in(users.admin)
+    client.raise_request_exception = False
+    as_superuser("ALTER TABLE audit_entry RENAME COLUMN event TO event_away")
+    try:
+        page = client.get(PAGE, {"event": "login"})
+    finally:
+        as_superuser("ALTER TABLE audit_entry RENAME COLUMN event_away TO event")
+    assert page.status_code == 500 and "does not answer" not in page.content.decode()
 
 
 @pytest.mark.parametrize("number", ["0", "999999", str(2**63), "9" * 400])
