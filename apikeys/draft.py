@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -11,13 +11,12 @@ from pydantic_core import PydanticCustomError
 
 from opsportal.accounts.refusals import InvalidInput
 from opsportal.accounts.scopes import SCOPE_NAMES
+from opsportal.observability.client_ip import as_known
 from opsportal.observability.sanitise import mask_text
 
 NAME_MAX = 100
 NETWORKS_MAX = 50
 DAYS_MAX = 3_650
-#: ::ffff:0:0/96, in which IPv4 addresses are written as IPv6.
-_MAPPED_BITS = 96
 
 
 def _wrong(sentence: str) -> PydanticCustomError:
@@ -98,11 +97,7 @@ def _network(text: str) -> str:
         network = ip_network(text)
     except ValueError:
         raise _wrong(_why_no_network(text, shown)) from None
-    if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:
-        mapped = network.network_address.ipv4_mapped
-        if mapped:  # callers are known by their IPv4 address, however it was written
-            return f"{mapped}/{network.prefixlen - _MAPPED_BITS}"
-    return str(network)
+    return str(as_known(network))
 
 
 def _why_no_network(text: str, shown: str) -> str:

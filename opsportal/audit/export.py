@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from opsportal.audit.models import Entry, Link
 from opsportal.audit.search import Filters, entries_in_order
 from opsportal.observability.context import RequestContext, current
 from opsportal.observability.sanitise import mask_text, sanitise
-from opsportal.observability.spreadsheet import harmless
+from opsportal.observability.spreadsheet import csv_lines, harmless
 
 log = logging.getLogger(__name__)
 
@@ -121,18 +120,11 @@ def _values(entry: Entry, link: Link | None) -> dict[str, Any]:
     }
 
 
-class _Echo:
-    """A file that hands back what is written, for csv.writer."""
-
-    def write(self, value: str) -> str:
-        return value
-
-
 class _Csv:
     """A row an entry; what is nested is JSON in its cell."""
 
     def __init__(self) -> None:
-        self._writer = csv.writer(_Echo())  # a writer is not for several threads
+        self._row = csv_lines()
 
     def header(self) -> str:
         return self._row(COLUMNS)
@@ -142,9 +134,6 @@ class _Csv:
 
     def incomplete(self) -> str:
         return self._row([INCOMPLETE])
-
-    def _row(self, cells: Sequence[Any]) -> str:
-        return str(self._writer.writerow(cells))
 
 
 def _cell(value: Any) -> Any:

@@ -12,11 +12,10 @@ from django import forms
 from opsportal.audit.actions import ACTIONS, RESOURCE_TYPES, label_of
 from opsportal.audit.models import EventType, Outcome
 from opsportal.audit.search import Filters
+from opsportal.observability.client_ip import as_known
 
 _EVENTS = sorted((name, label_of(name)) for name in ACTIONS)
 _YEARS = range(2000, 2200)
-#: ::ffff:0:0/96, in which IPv4 addresses are written as IPv6.
-_MAPPED_BITS = 96
 
 
 class _DateTimeInput(forms.DateTimeInput):
@@ -107,11 +106,7 @@ class EntryFilter(forms.Form):
             raise forms.ValidationError(
                 "Not an address such as 10.1.2.3, nor a network such as 10.0.0.0/8 or 2001:db8::/32."
             ) from None
-        mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
-        if mapped and network.prefixlen >= _MAPPED_BITS:
-            # Callers are known by their IPv4 address, however it was written.
-            return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
-        return network
+        return as_known(network)
 
     def clean_since(self) -> datetime | None:
         """A moment of this century or the next."""

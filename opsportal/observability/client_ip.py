@@ -1,6 +1,6 @@
 """The address a request came from, believing proxies only where they are ours (AM-3)."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -9,6 +9,8 @@ _Address = IPv4Address | IPv6Address
 
 # A proxy chain longer than this is an attack on the parser, not a network.
 _MOST_HOPS = 32
+# ::ffff:0:0/96, in which IPv4 addresses are written as IPv6.
+_MAPPED_BITS = 96
 
 
 def client_ip(request: HttpRequest) -> str | None:
@@ -30,6 +32,14 @@ def client_ip(request: HttpRequest) -> str | None:
             break
         believed = address
     return str(believed)
+
+
+def as_known(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """The network in the form in which `client_ip` knows callers: IPv4 where it is IPv4 written as IPv6."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def from_trusted_proxy(request: HttpRequest) -> bool:

@@ -14,13 +14,11 @@ from apikeys import services
 from apikeys.models import ApiKey
 from apikeys.wire import KEY_FORM
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE, Visitor
+from tests.browser.visitor import Visitor, look
 from tests.conftest import Users
 from tests.desk import DESK
 
-LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
 KEY_PAGE = re.compile(r"/admin/apikeys/\d+/\??$")
-look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
 
 
 def _some_keys(users: Users) -> dict[str, str]:

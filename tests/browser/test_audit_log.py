@@ -12,10 +12,7 @@ from opsportal.audit import verification
 from opsportal.audit.models import Run, Verification
 from tests.audit.entries import write
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE
-
-LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
-look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
+from tests.browser.visitor import look
 
 
 def _log() -> int:

@@ -9,13 +9,10 @@ from playwright.sync_api import Page, expect
 
 from sysconf.models import Version
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE
+from tests.browser.visitor import look
 from tests.conftest import Users
 from tests.desk import WHY
 from tests.sysconf.desk import DEFAULTS, HOURS, LIMITS, save, spoil, values
-
-LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
-look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
 
 
 def _desk() -> None:

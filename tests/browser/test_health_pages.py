@@ -11,11 +11,10 @@ from playwright.sync_api import Page, Response, expect
 from health import queues
 from health.models import Service, Status
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE
+from tests.browser.visitor import PHONE, look
 from tests.health.desk import Desk, changed, sampled
 
 GRID = "/admin/health/"
-look = pytest.mark.parametrize(("width", "dark"), [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)])
 
 
 @pytest.fixture

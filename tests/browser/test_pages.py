@@ -13,10 +13,9 @@ from circuit.services import reset_breaker, trip_breaker
 from circuit.wire import version_of
 from opsportal.accounts.actors import Actor
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE
+from tests.browser.visitor import PHONE, look
 from tests.conftest import Users
 
-LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
 PAGES = (
     "/admin/",
     "/admin/circuit/",
@@ -27,7 +26,6 @@ PAGES = (
     "/admin/password_change/",
     "/admin/nowhere/",
 )
-look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
 
 
 def _some_history(users: Users) -> None:

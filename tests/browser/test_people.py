@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from playwright.sync_api import expect
@@ -14,11 +13,9 @@ from opsportal.accounts.actors import Actor
 from opsportal.accounts.models import User
 from opsportal.accounts.roles import Role
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE
+from tests.browser.visitor import look
 from tests.conftest import Users
 
-LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
-look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
 PAGES = (
     "/admin/accounts/",
     "/admin/accounts/?role=emperor",

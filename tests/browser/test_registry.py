@@ -12,12 +12,10 @@ from playwright.sync_api import Page, expect
 from health import services
 from health.models import Maintenance, Service
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE
+from tests.browser.visitor import look
 from tests.desk import DESK
 
 HOUR = timedelta(hours=1)
-LOOKS = [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)]
-look = pytest.mark.parametrize(("width", "dark"), LOOKS, ids=lambda value: str(value))
 
 
 def _platform() -> tuple[Service, Maintenance]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect
 
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 WIDE, PHONE = 1440, 390
+#: Runs a test in every look: wide and on a phone, light and dark.
+look = pytest.mark.parametrize(
+    ("width", "dark"), [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)], ids=str
+)
 # In the page before anything else runs; console messages alone would miss some directives.
 NOTE_VIOLATIONS = """
 window.policyViolations = [];

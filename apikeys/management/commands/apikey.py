@@ -6,8 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from apikeys import services
@@ -15,16 +14,14 @@ from apikeys.models import ApiKey
 from apikeys.rows import Row, row_of
 from apikeys.selectors import key_by_prefix, shown_keys
 from apikeys.wire import NewKey
-from opsportal.accounts.actors import Actor, PermissionRefused
+from opsportal.accounts.commands import ActionCommand, acting, add_as_user
 from opsportal.accounts.models import User
-from opsportal.accounts.refusals import Refused
 from opsportal.accounts.scopes import SCOPE_NAMES
-from opsportal.accounts.services import audit_refusal
 
 _COLUMNS = ("KEY", "STATE", "OWNER", "EXPIRES", "LAST USED", "NAME", "SCOPES")
 
 
-class Command(BaseCommand):
+class Command(ActionCommand):
     """Makes, lists, rotates and revokes API keys."""
 
     help = "Create, list, rotate or revoke API keys. A new key is printed once, alone on standard output."
@@ -50,26 +47,11 @@ class Command(BaseCommand):
         for parser_ in (rotate, revoke):
             parser_.add_argument("prefix", metavar="PREFIX", help="tp_live_ and 8 characters")
         for parser_ in (create, rotate, revoke):
-            parser_.add_argument(
-                "--as", dest="as_user", metavar="USER", help="act as this user, with their permissions"
-            )
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Run the action; a refusal is one sentence and exit code 1."""
-        try:
-            getattr(self, "_" + options["action"])(options)
-        except Refused as refusal:
-            raise CommandError(refusal.sentence) from None
-        except PermissionRefused as refusal:
-            user = User.objects.get(username=options["as_user"])
-            audit_refusal(refusal, user=user, where=f"manage.py apikey {options['action']}", method="command")
-            raise CommandError(refusal.sentence) from None
-        except Error:
-            raise CommandError("PostgreSQL does not answer, and this needs it. Nothing was changed.") from None
+            add_as_user(parser_)
 
     def _create(self, options: dict[str, Any]) -> None:
         key, new = services.create_key(
-            by=_actor(options),
+            by=acting(options),
             owner=_user(options["user"]),
             name=options["name"],
             scopes=options["scope"],
@@ -80,12 +62,12 @@ class Command(BaseCommand):
 
     def _rotate(self, options: dict[str, Any]) -> None:
         old = _key(options["prefix"])
-        key, new = services.rotate_key(old, by=_actor(options))
+        key, new = services.rotate_key(old, by=acting(options))
         self._print_once(key, new)
         self.stderr.write(f"The old key {old} stays valid until it is revoked.")
 
     def _revoke(self, options: dict[str, Any]) -> None:
-        done = services.revoke_key(_key(options["prefix"]), by=_actor(options), reason=options["reason"])
+        done = services.revoke_key(_key(options["prefix"]), by=acting(options), reason=options["reason"])
         self.stdout.write(f"revoked: {done.key}")
         if not done.announced:
             self.stderr.write("Redis does not answer; the processes find out from the database, within a second.")
@@ -156,13 +138,3 @@ def _user(name: str) -> User:
     if user is None:
         raise CommandError("There is no user of this name, so nobody can own the key.")
     return user
-
-
-def _actor(options: dict[str, Any]) -> Actor:
-    name = options["as_user"]
-    if not name:
-        return Actor.command_line()
-    user = User.objects.filter(username=name, is_active=True).first()
-    if user is None:
-        raise CommandError(f"There is no active user “{name}”.")
-    return Actor.of(user)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
+from django.core.management.base import CommandParser
 
 from circuit import services
-from circuit.errors import Refused
 from circuit.models import Category, Source
 from circuit.selectors import read_breaker
-from opsportal.accounts.actors import Actor, PermissionRefused
-from opsportal.accounts.models import User
-from opsportal.accounts.services import audit_refusal
+from opsportal.accounts.commands import ActionCommand, acting, add_as_user
 
 
-class Command(BaseCommand):
+class Command(ActionCommand):
     """Shows and changes the breaker from the command line."""
 
     help = "Show, initialise, trip or reset the circuit breaker. OPEN means trading, TRIPPED means halted."
@@ -39,22 +35,7 @@ class Command(BaseCommand):
         reset.add_argument("--reason", required=True, help="at least 20 characters")
         reset.add_argument("--acknowledge", action="store_true", help="you have checked why trading was halted")
         for parser_ in (init, trip, reset):
-            parser_.add_argument(
-                "--as", dest="as_user", metavar="USER", help="act as this user, with their permissions"
-            )
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Run the action; a refusal is one sentence and exit code 1."""
-        try:
-            getattr(self, "_" + options["action"])(options)
-        except Refused as refusal:
-            raise CommandError(refusal.sentence) from None
-        except PermissionRefused as refusal:
-            user = User.objects.get(username=options["as_user"])
-            audit_refusal(refusal, user=user, where=f"manage.py circuit {options['action']}", method="command")
-            raise CommandError(refusal.sentence) from None
-        except Error:
-            raise CommandError("PostgreSQL does not answer, and this needs it. Nothing was changed.") from None
+            add_as_user(parser_)
 
     def _status(self, options: dict[str, Any]) -> None:
         reading = read_breaker()
@@ -80,12 +61,12 @@ class Command(BaseCommand):
             raise SystemExit(3)
 
     def _init(self, options: dict[str, Any]) -> None:
-        services.init_breaker(by=_actor(options), reason=options["reason"], acknowledged=options["acknowledge"])
+        services.init_breaker(by=acting(options), reason=options["reason"], acknowledged=options["acknowledge"])
         self.stdout.write("OPEN · trading")
 
     def _trip(self, options: dict[str, Any]) -> None:
         done = services.trip_breaker(
-            by=_actor(options), reason=options["reason"], category=options["category"], source=Source.CLI
+            by=acting(options), reason=options["reason"], category=options["category"], source=Source.CLI
         )
         self.stdout.write("TRIPPED · halted")
         if not done.recorded:
@@ -93,16 +74,6 @@ class Command(BaseCommand):
 
     def _reset(self, options: dict[str, Any]) -> None:
         services.reset_breaker(
-            by=_actor(options), reason=options["reason"], acknowledged=options["acknowledge"], source=Source.CLI
+            by=acting(options), reason=options["reason"], acknowledged=options["acknowledge"], source=Source.CLI
         )
         self.stdout.write("OPEN · trading")
-
-
-def _actor(options: dict[str, Any]) -> Actor:
-    name = options["as_user"]
-    if not name:
-        return Actor.command_line()
-    user = User.objects.filter(username=name, is_active=True).first()
-    if user is None:
-        raise CommandError(f"There is no active user “{name}”.")
-    return Actor.of(user)
