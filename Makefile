@@ -26,7 +26,8 @@ CHECK_ENV = ENVIRONMENT=production DATABASE_URL=postgresql://nobody:none@127.0.0
 	DATABASE_OWNER_URL=postgresql://owner:none@127.0.0.1:9/none \
 	REDIS_URL=redis://127.0.0.1:9/0 ALLOWED_HOSTS=portal.example.com CSRF_TRUSTED_ORIGINS=https://portal.example.com \
 	SECRET_KEY=Zx7kQ0vR3nW9tB5yH2mLpD8cF4gJ6sA1eU-not-a-secret-only-for-lint \
-	AUDIT_CHAIN_KEY=not-a-secret-only-for-lint-0123456789 METRICS_TOKEN=not-a-secret-only-for-lint
+	AUDIT_CHAIN_KEY=not-a-secret-only-for-lint-0123456789 FIELD_ENCRYPTION_KEYS=not-a-secret-only-for-lint-0123456789 \
+	ALERT_RECIPIENT_HASH_SECRET=not-a-secret-only-for-lint-0123456789 METRICS_TOKEN=not-a-secret-only-for-lint
 
 lint: setup ## style, types, layers, migrations and deployment checks
 	$(PY) -m ruff check .

@@ -13,7 +13,7 @@ from django.conf import settings
 from opsportal.observability.redis_client import redis_client
 
 #: The queues of our own workers; each is a Redis list of this name.
-CELERY_QUEUES = ("celery", "health")
+CELERY_QUEUES = ("celery", "health", "alerts")
 
 
 @dataclass(frozen=True)

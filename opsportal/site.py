@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
+from alerting.urls import admin_urls as alerting_urls
 from apikeys.selectors import expiring_or_unknown
 from apikeys.urls import admin_urls as apikeys_urls
 from circuit.urls import admin_urls as circuit_urls
@@ -50,6 +51,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
             NavLink("Overview", "index", "home"),
             NavLink("Circuit breaker", "circuit", "breaker", "circuit.view_breaker", "circuit"),
             NavLink("Service health", "health", "health", "health.view_service", "health"),
+            NavLink("Alerts", "alerting", "bell", "alerting.view_event", "alerting"),
         ),
     ),
     (
@@ -65,7 +67,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
 
 #: Stock addresses that no page of ours leads to, and that do not check what they are given.
 UNUSED_STOCK_PAGES = frozenset({"view_on_site", "autocomplete"})
-OWN_PACKAGES = frozenset({"opsportal", "apikeys", "circuit", "health", "sysconf"})
+OWN_PACKAGES = frozenset({"opsportal", "alerting", "apikeys", "circuit", "health", "sysconf"})
 
 
 class PortalSite(AdminSite):
@@ -87,6 +89,7 @@ class PortalSite(AdminSite):
             path("overview/fragment/", self.overview_fragment, name="overview_fragment"),
             *(circuit_urls if settings.FEATURES["circuit"] else []),
             *(health_urls if settings.FEATURES["health"] else []),
+            *(alerting_urls if settings.FEATURES["alerting"] else []),
             *accounts_urls,
             *(apikeys_urls if settings.FEATURES["apikeys"] else []),
             *(sysconfig_urls if settings.FEATURES["sysconfig"] else []),

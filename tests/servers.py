@@ -36,6 +36,8 @@ WITHOUT_SERVERS = {
     "REDIS_URL": "redis://127.0.0.1:9/0",
     "SECRET_KEY": "test-" + "s" * 60,
     "AUDIT_CHAIN_KEY": "test-" + "k" * 60,
+    "FIELD_ENCRYPTION_KEYS": "test-" + "f" * 60,
+    "ALERT_RECIPIENT_HASH_SECRET": "test-" + "h" * 60,
 }
 
 

@@ -2,6 +2,8 @@
 
 from django.db import migrations
 
+from opsportal.observability.partition_sql import partition_functions
+
 # Wide columns first: a sample takes 52 bytes instead of 60. No key: a sample is never looked up by itself.
 SAMPLES = """
 CREATE TABLE health_sample (
@@ -91,71 +93,6 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
-
--- Up to when rows of this table may go: the retention before PostgreSQL's clock or the caller's, whichever is earlier.
-CREATE FUNCTION health_expiry(parent text, caller_now timestamptz) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
-    SELECT date_trunc('hour', least(caller_now, clock_timestamp()) - r.kept, 'UTC') FROM health_parting(parent) AS r
-$$;
-"""
-
-# Both give up after 0.25 s without their lock: whoever waits for a lock makes all later readers wait behind.
-PARTITIONS = """
-CREATE FUNCTION health_ensure_partition(parent text, moment timestamptz) RETURNS boolean LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '250ms' AS $$
-DECLARE
-    rule record := health_parting(parent);
-    first timestamptz := date_trunc(rule.unit, moment, 'UTC');
-    following timestamptz := (date_trunc(rule.unit, moment AT TIME ZONE 'UTC') + ('1 ' || rule.unit)::interval)
-        AT TIME ZONE 'UTC';
-    name text := parent || '_' || to_char(moment AT TIME ZONE 'UTC', rule.suffix);
-    stray boolean;
-BEGIN
-    IF to_regclass(quote_ident(name)) IS NOT NULL OR NOT pg_try_advisory_xact_lock(7218940116) THEN
-        RETURN false;
-    END IF;
-    -- Rows of this time that came before its partition stay where they are until they are too old.
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %I >= $1 AND %I < $2)',
-        parent || '_default', rule.by_column, rule.by_column) INTO stray USING first, following;
-    IF stray THEN
-        RETURN false;
-    END IF;
-    -- Not CREATE … PARTITION OF: that would lock the whole table, attaching locks readers of the default part only.
-    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS)', name, parent);
-    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, first, following);
-    RETURN true;
-END $$;
-
-CREATE FUNCTION health_drop_expired(parent text, caller_now timestamptz) RETURNS text LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '250ms' AS $$
-DECLARE
-    expiry timestamptz := health_expiry(parent, caller_now);
-    name text;
-BEGIN
-    IF NOT pg_try_advisory_xact_lock(7218940116) THEN
-        RETURN NULL;
-    END IF;
-    SELECT part.relname INTO name FROM (
-        SELECT c.relname,
-            substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$TO \\('([^']+)'\\)$re$)::timestamptz AS until
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = parent::regclass
-    ) AS part WHERE part.until <= expiry ORDER BY part.until LIMIT 1;
-    IF name IS NOT NULL THEN
-        EXECUTE format('DROP TABLE %I', name);
-    END IF;
-    RETURN name;
-END $$;
-
-CREATE FUNCTION health_trim_default(parent text, caller_now timestamptz) RETURNS bigint LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '250ms' AS $$
-DECLARE
-    rule record := health_parting(parent);
-    trimmed bigint;
-BEGIN
-    EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY(SELECT ctid FROM %1$I WHERE %2$I < $1 LIMIT 50000))',
-        parent || '_default', rule.by_column) USING health_expiry(parent, caller_now);
-    GET DIAGNOSTICS trimmed = ROW_COUNT;
-    RETURN trimmed;
-END $$;
 """
 
 # What is measured is added and read, not rewritten, but for a cause that is found later.
@@ -196,6 +133,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(ROLL_UPS, migrations.RunSQL.noop),
         migrations.RunSQL(TRANSITIONS, migrations.RunSQL.noop),
         migrations.RunSQL(RULES, migrations.RunSQL.noop),
-        migrations.RunSQL(PARTITIONS, migrations.RunSQL.noop),
+        migrations.RunSQL(partition_functions("health", lock=7218940116), migrations.RunSQL.noop),
         migrations.RunSQL(RIGHTS, migrations.RunSQL.noop),
     ]

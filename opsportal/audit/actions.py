@@ -41,6 +41,21 @@ ACTIONS = frozenset(
         "maintenance_create",
         "maintenance_update",
         "maintenance_delete",
+        # alerting
+        "alert_rule_create",
+        "alert_rule_update",
+        "alert_rule_delete",
+        "alert_acknowledge",
+        "alert_resolve",
+        "channel_create",
+        "channel_update",
+        "channel_delete",
+        "channel_test",
+        "silence_create",
+        "silence_update",
+        "silence_end",
+        "delivery_retry",
+        "delivery_resolve",
         # denials and exports
         "admin_page_access_denied",
         "api_key_action_denied",
@@ -61,7 +76,8 @@ ACTIONS = frozenset(
 
 #: What entries are about; for suggestions only, an entry may be about anything.
 RESOURCE_TYPES = (
-    "api_key", "audit_log", "circuit_breaker", "circuit_history", "config_section", "maintenance", "page", "service",
+    "alert", "alert_channel", "alert_delivery", "alert_rule", "alert_silence", "api_key", "audit_log",
+    "circuit_breaker", "circuit_history", "config_section", "maintenance", "page", "service",
     "strategy", "user",
 )  # fmt: skip
 

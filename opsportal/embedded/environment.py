@@ -13,10 +13,11 @@ from opsportal.embedded import files
 from opsportal.embedded.errors import EmbeddedServerError
 
 DEVELOPMENT = frozenset({"development", "dev", "local", "test", "ci"})
-GENERATED = ("SECRET_KEY", "AUDIT_CHAIN_KEY")
+GENERATED = ("SECRET_KEY", "AUDIT_CHAIN_KEY", "FIELD_ENCRYPTION_KEYS", "ALERT_RECIPIENT_HASH_SECRET")
 DEFAULT_PORT = 8000
 #: How the names of the portal's optional settings begin.
 OPTIONAL = (
+    "ALERT_",
     "ALLOWED_",
     "AUDIT_ARCHIVE_",
     "AUDIT_RETENTION_",
@@ -29,6 +30,7 @@ OPTIONAL = (
     "LOG_",
     "METRICS_",
     "OPERATIONS_",
+    "PUBLIC_",
     "SERVICES",
     "SESSION_",
     "TRUSTED_",
@@ -67,6 +69,9 @@ def portal_environment(run_folder: Path, urls: Mapping[str, str], port: int) -> 
         "PROMETHEUS_MULTIPROC_DIR": str(run_folder / "metrics"),
         "STATIC_ROOT": str(run_folder / "static"),
         "HEALTH_STREAMS": "demo:market-data,demo:signals,demo:orders",
+        # The demo's mail server and fake providers are on this machine.
+        "ALERT_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
     known = {name: os.environ.get(name) or value for name, value in {**defaults, **urls}.items()}
     return {**known, "PORT": str(port)}

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "apikeys",
     "circuit",
     "health",
+    "alerting",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -110,6 +111,14 @@ if len(AUDIT_CHAIN_KEY) < 32:
 AUDIT_CHECKPOINT_FILE = e.text("AUDIT_CHECKPOINT_FILE", "")
 AUDIT_RETENTION_DAYS = e.whole("AUDIT_RETENTION_DAYS", 400, low=90, high=36_500)
 AUDIT_ARCHIVE_DIR = e.text("AUDIT_ARCHIVE_DIR", "")
+
+
+FIELD_ENCRYPTION_KEYS = e.words("FIELD_ENCRYPTION_KEYS")
+if not FIELD_ENCRYPTION_KEYS or any(len(key) < 32 for key in FIELD_ENCRYPTION_KEYS):
+    e.refuse(
+        "FIELD_ENCRYPTION_KEYS must hold at least one key of 32 characters or more, the newest first, with commas "
+        "between; make one with `openssl rand -hex 32`."
+    )
 
 
 # A stuck statement frees its request; a stuck client frees the lock of the audit chain. Milliseconds.
@@ -265,7 +274,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_TIME_LIMIT = 60
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # The sweep has a worker of its own: neither it nor the breaker's tasks can hold the other up.
-CELERY_TASK_ROUTES = {"health.*": {"queue": "health"}}
+# So have the alerts: `alerting.dispatch` runs for as long as there is something to send.
+CELERY_TASK_ROUTES = {
+    "health.*": {"queue": "health"},
+    "alerting.dispatch": {"queue": "alerts"},
+}
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "audit-checkpoint": {"task": "audit.checkpoint", "schedule": schedule(60.0), "options": {"expires": 50}},
     "audit-partitions": {"task": "audit.ensure_partitions", "schedule": schedule(3600.0)},
@@ -283,6 +296,12 @@ if FEATURES["health"]:
         "health-sweep": {"task": "health.sweep", "schedule": schedule(5.0), "options": {"expires": 5}},
         "health-roll-up": {"task": "health.roll_up", "schedule": schedule(20.0), "options": {"expires": 20}},
         "health-partitions": {"task": "health.keep_partitions", "schedule": schedule(600.0)},
+    }
+if FEATURES["alerting"]:
+    CELERY_BEAT_SCHEDULE |= {
+        "alerting-dispatch": {"task": "alerting.dispatch", "schedule": schedule(1.0), "options": {"expires": 2}},
+        "alerting-evaluate": {"task": "alerting.evaluate", "schedule": schedule(1.0), "options": {"expires": 2}},
+        "alerting-partitions": {"task": "alerting.keep_partitions", "schedule": schedule(600.0)},
     }
 if FEATURES["sysconfig"]:
     CELERY_BEAT_SCHEDULE |= {
@@ -324,6 +343,38 @@ try:
     HEALTH_ALLOWED_NETWORKS = [ipaddress.ip_network(word) for word in e.words("HEALTH_ALLOWED_NETWORKS")]
 except ValueError as error:
     e.refuse(f"HEALTH_ALLOWED_NETWORKS is not a list of networks such as 169.254.10.0/24: {error}.")
+
+# ---------------------------------------------------------------- alerting
+ALERT_RECIPIENT_HASH_SECRET = e.text("ALERT_RECIPIENT_HASH_SECRET")
+if len(ALERT_RECIPIENT_HASH_SECRET) < 32:
+    e.refuse("ALERT_RECIPIENT_HASH_SECRET is shorter than 32 characters; make one with `openssl rand -hex 32`.")
+ALERT_RECIPIENT_HASH_SECRET_PREVIOUS = e.text("ALERT_RECIPIENT_HASH_SECRET_PREVIOUS", "")
+#: Where people reach the portal: links in messages begin with it. Without it messages carry no links.
+PUBLIC_URL = e.text("PUBLIC_URL", "").rstrip("/")
+#: Messages a minute by kind of channel, and over all of them; messages an hour to one recipient (AD-6).
+ALERT_CHANNEL_LIMITS = {
+    "email": e.whole("ALERT_LIMIT_EMAIL", 100, low=1, high=1_000_000),
+    "slack": e.whole("ALERT_LIMIT_SLACK", 50, low=1, high=1_000_000),
+    "sms": e.whole("ALERT_LIMIT_SMS", 10, low=1, high=1_000_000),
+}
+ALERT_GLOBAL_LIMIT = e.whole("ALERT_LIMIT_GLOBAL", 500, low=1, high=10_000_000)
+ALERT_RECIPIENT_LIMITS = {
+    "email": e.whole("ALERT_LIMIT_RECIPIENT_EMAIL", 5, low=1, high=1_000_000),
+    "sms": e.whole("ALERT_LIMIT_RECIPIENT_SMS", 3, low=1, high=1_000_000),
+    "webhook": e.whole("ALERT_LIMIT_RECIPIENT_WEBHOOK", 10, low=1, high=10_000_000),
+}
+#: At so many waiting deliveries new alerts are refused, until there are fewer than the second number (AD-8).
+ALERT_QUEUE_FULL = e.whole("ALERT_QUEUE_FULL", 10_000, low=10, high=1_000_000)
+ALERT_QUEUE_RESUME = e.whole("ALERT_QUEUE_RESUME", 8_000, low=1, high=1_000_000)
+if ALERT_QUEUE_RESUME >= ALERT_QUEUE_FULL:
+    e.refuse("ALERT_QUEUE_RESUME must be lower than ALERT_QUEUE_FULL.")
+ALERT_MAX_ATTEMPTS = e.whole("ALERT_MAX_ATTEMPTS", 3, low=1, high=20)
+#: Threads of one dispatcher; a kind of channel may take half of them.
+ALERT_THREADS = e.whole("ALERT_THREADS", 64, low=2, high=512)
+try:
+    ALERT_ALLOWED_NETWORKS = [ipaddress.ip_network(word) for word in e.words("ALERT_ALLOWED_NETWORKS")]
+except ValueError as error:
+    e.refuse(f"ALERT_ALLOWED_NETWORKS is not a list of networks such as 10.1.0.0/16: {error}.")
 
 # ---------------------------------------------------------------- demo
 DEMO_MISHAPS = e.flag("DEMO_MISHAPS", True)

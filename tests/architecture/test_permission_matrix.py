@@ -91,6 +91,8 @@ MATRIX: dict[str, Rule] = {
     "admin/apikeys/<int:number>/rotate/": Rule(read=ADMINS, write=ADMINS),
     "admin/apikeys/<int:number>/revoke/": Rule(read=ADMINS, write=ADMINS),
     "api/v1/apikeys/self": Rule(read=NONE),  # tells of a key: for a signed-in person there is none
+    # alerting
+    "admin/alerting/": Rule(read=STAFF),
     # system configuration
     "admin/sysconfig/": Rule(read=ADMINS),
     "admin/sysconfig/state/fragment/": Rule(read=EVERYBODY),  # nothing for who is not signed in

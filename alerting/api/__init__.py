@@ -1,0 +1,1 @@
+"""The doors for services and for other alerting systems."""

@@ -1,0 +1,112 @@
+"""What every kind of channel is. One file each beside this one, and one line in the registry."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from alerting.models import Outcome
+
+#: Seconds that one attempt may take in all. A lease is longer (`alerting.claiming.LEASE_SECONDS`).
+CONNECT_SECONDS = 3.0
+SEND_SECONDS = 10.0
+
+
+class ChannelSettings(BaseModel):
+    """The settings of one channel, strict: what is unknown is refused, and a number is no text.
+
+    Secrets are `pydantic.SecretStr`. Each field has a title and a description, from which its form is made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """Who gets the message. `address` is normalised (AD-3) and secret; `shown` is masked (AC-5)."""
+
+    address: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One event as a message tells it: all texts, nothing that needs the database."""
+
+    event_id: str
+    notice: str
+    rule_name: str
+    severity: str
+    summary: str
+    labels: Mapping[str, str]
+    value: str
+    condition: str
+    started_at: datetime
+    triggered_at: datetime
+    resolved_at: datetime | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    runbook_url: str = ""
+    event_url: str = ""
+    ack_url: str = ""
+    #: The rule's metric, for the category of a trip.
+    metric: str = ""
+    alert_id: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent: one item, or for a digest several, newest last. `key` is the delivery's dedup key."""
+
+    key: str
+    items: tuple[Item, ...]
+
+    @property
+    def is_digest(self) -> bool:
+        """Whether it tells of several events at once (AD-7)."""
+        return len(self.items) > 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one attempt. `sentence` is masked, plain and at most 300 characters.
+
+    `retry_after`: seconds that the provider asks to wait, None if it does not.
+    """
+
+    outcome: Outcome
+    sentence: str = ""
+    status_code: int | None = None
+    retry_after: float | None = None
+    provider_id: str = ""
+
+
+class ChannelKind(ABC):
+    """A way to reach people. Stateless; what it keeps open lies in the object that `open` gives.
+
+    `send` blocks, in a thread of the dispatcher, and ends within `SEND_SECONDS`.
+    """
+
+    #: Its name in rows, keys, limits and metrics; and for people.
+    name: ClassVar[str]
+    title: ClassVar[str]
+    Settings: ClassVar[type[ChannelSettings]]
+    #: Which limit of recipients applies: "email", "sms" or "webhook" (AD-6).
+    recipient_limit: ClassVar[str] = "webhook"
+
+    @abstractmethod
+    def recipients(self, settings: Any) -> tuple[Recipient, ...]:
+        """Who gets the messages of a channel with these settings; normalised, without duplicates."""
+
+    @abstractmethod
+    def shown(self, settings: Any) -> dict[str, str]:
+        """What pages may show of the settings: label to masked text, secrets by their last 4 characters (AC-2)."""
+
+    @abstractmethod
+    def send(self, settings: Any, recipient: str, message: Message) -> Answer:
+        """Deliver the message to the recipient's address. Never raises for what a provider or a network does."""

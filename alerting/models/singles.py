@@ -1,0 +1,34 @@
+"""Tables of one row."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Revision(models.Model):
+    """Goes up, by trigger, with each change of a rule, channel or silence: what processes remember of them is stale."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    number = models.BigIntegerField(default=1)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="alerting_revision_one_row")]
+
+    def __str__(self) -> str:
+        return f"revision {self.number}"
+
+
+class Gate(models.Model):
+    """Whether new alerts are refused because too many deliveries wait (AD-8)."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    closed = models.BooleanField(default=False)
+    since = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="alerting_gate_one_row")]
+
+    def __str__(self) -> str:
+        return "closed" if self.closed else "open"

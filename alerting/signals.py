@@ -1,0 +1,36 @@
+"""A value that somebody told us, wherever it came from: what rules are evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from alerting.models import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One value of one metric with one set of labels.
+
+    An alert from outside is one as well: the metric `external_alert`, 1 while it fires and 0 when it is resolved.
+    """
+
+    metric: str
+    labels: Mapping[str, str]
+    value: float
+    #: When it was so, on the sender's clock; checked to be neither in the future nor ancient.
+    at: datetime
+    origin: Origin
+    #: Only for this rule; None: for every rule of the metric whose labels match.
+    rule_id: int | None = None
+    #: One line for people; empty: made from rule and value.
+    summary: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    generator_url: str = ""
+    #: A severity that the sender gives; None: the rule's.
+    severity: int | None = None
+    #: The sender's own name for this alert (AD-3); empty: the event's id.
+    alert_id: str = ""
+    #: It resolves by itself then, unless it is told again.
+    expires_at: datetime | None = None

@@ -1,0 +1,1 @@
+"""Secrets of the portal: fields encrypted at rest."""
