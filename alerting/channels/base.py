@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from alerting.models import Outcome
+from alerting.models import Notice, Outcome, Severity
 
 #: Seconds that one attempt may take in all. A lease is longer (`alerting.claiming.LEASE_SECONDS`).
 CONNECT_SECONDS = 3.0
@@ -23,7 +23,7 @@ class ChannelSettings(BaseModel):
     Secrets are `pydantic.SecretStr`. Each field has a title and a description, from which its form is made.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,39 @@ class Item:
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent: one item, or for a digest several, newest last. `key` is the delivery's dedup key."""
+    """What is sent: one item, or for a digest several, newest last. `key` is the delivery's dedup key.
+
+    `more`: how many earlier ones a digest only counts.
+    """
 
     key: str
     items: tuple[Item, ...]
+    more: int = 0
 
     @property
     def is_digest(self) -> bool:
         """Whether it tells of several events at once (AD-7)."""
-        return len(self.items) > 1
+        return self.total > 1
+
+    @property
+    def total(self) -> int:
+        """How many events it stands for."""
+        return len(self.items) + self.more
+
+    @property
+    def worst(self) -> str:
+        """The worst severity of what fires, else of all; a word."""
+        firing = [item.severity for item in self.items if item.notice != Notice.RESOLVED]
+        return min(firing or [item.severity for item in self.items], key=_rank, default="info")
+
+    @property
+    def newest(self) -> Item:
+        """The item that a short message tells."""
+        return self.items[-1]
+
+
+def _rank(severity: str) -> int:
+    return next((level.value for level in Severity if level.word == severity), len(Severity))
 
 
 @dataclass(frozen=True)
@@ -106,6 +130,10 @@ class ChannelKind(ABC):
     @abstractmethod
     def shown(self, settings: Any) -> dict[str, str]:
         """What pages may show of the settings: label to masked text, secrets by their last 4 characters (AC-2)."""
+
+    def warm_up(self) -> None:
+        """Import what is slow to import; called when a channel of this kind is opened to send with."""
+        return
 
     @abstractmethod
     def send(self, settings: Any, recipient: str, message: Message) -> Answer:

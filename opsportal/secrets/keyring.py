@@ -35,13 +35,22 @@ def unseal(sealed: str) -> str:
     """The text out of what `seal` gave. Raises `CannotOpen`."""
     try:
         return _ring(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(sealed.encode()).decode()
-    except InvalidToken:
+    except (InvalidToken, ValueError):
         raise CannotOpen from None
 
 
 def reseal(sealed: str) -> str:
     """The same text, encrypted with the newest key. Raises `CannotOpen`."""
     return seal(unseal(sealed))
+
+
+def is_current(sealed: str) -> bool:
+    """Whether the newest key sealed it, so that `reseal` would change nothing of worth."""
+    try:
+        _ring((settings.FIELD_ENCRYPTION_KEYS[0],)).decrypt(sealed.encode())
+    except (InvalidToken, ValueError):
+        return False
+    return True
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Real servers on loopback that play the providers: mail, Slack, Twilio, SendGrid, PagerDuty and any webhook."""
