@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean distclean setup chromium wrk prometheus
+.PHONY: help run test soak lint bench lock clean distclean setup chromium wrk prometheus blackbox
 
 help: ## this list
 	@echo "opsportal: make TARGET"
@@ -18,7 +18,7 @@ help: ## this list
 run: setup ## start the whole portal on http://127.0.0.1:8000/ (PORT=… for another port); Ctrl-C ends it
 	@exec $(PY) -m opsportal.embedded.run
 
-test: setup chromium ## run every test (ARGS="-k name" for some, WORKERS=0 for one after the other)
+test: setup chromium prometheus ## run every test (ARGS="-k name" for some, WORKERS=0 for one after the other)
 	@exec $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 # Production-like settings for checks that look at settings but must reach no server.
@@ -29,6 +29,9 @@ CHECK_ENV = ENVIRONMENT=production DATABASE_URL=postgresql://nobody:none@127.0.0
 	AUDIT_CHAIN_KEY=not-a-secret-only-for-lint-0123456789 FIELD_ENCRYPTION_KEYS=not-a-secret-only-for-lint-0123456789 \
 	ALERT_RECIPIENT_HASH_SECRET=not-a-secret-only-for-lint-0123456789 METRICS_TOKEN=not-a-secret-only-for-lint
 
+soak: setup ## the long proofs that no delivery is lost: everything killed at random (ARGS="--order-seed N" repeats a run)
+	@exec $(PY) -m pytest -m soak -s tests/faults $(ARGS)
+
 lint: setup ## style, types, layers, migrations and deployment checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -37,7 +40,7 @@ lint: setup ## style, types, layers, migrations and deployment checks
 	@echo "manage.py makemigrations --check"; $(CHECK_ENV) $(PY) -W ignore manage.py makemigrations --check --dry-run
 	@echo "manage.py check --deploy"; $(CHECK_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
-bench: setup wrk prometheus ## measure the polled page, the audit log and the health checks
+bench: setup wrk prometheus blackbox ## measure the polled page, the audit log and the health checks
 	@exec $(PY) -m bench $(ARGS)
 
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -100,8 +103,16 @@ wrk:
 	echo "make: the benchmarks need wrk; install it (Debian: sudo apt-get install wrk; macOS: brew install wrk) and run make bench again" >&2; exit 1
 
 prometheus:
-	@command -v prometheus >/dev/null 2>&1 && { command -v prometheus-blackbox-exporter || command -v blackbox_exporter; } >/dev/null 2>&1 && exit 0; \
+	@command -v prometheus >/dev/null 2>&1 && { command -v prometheus-alertmanager || command -v alertmanager; } >/dev/null 2>&1 && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-blackbox-exporter >/dev/null && exit 0; \
+		echo "installing Prometheus and its Alertmanager for the tests"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager >/dev/null && exit 0; \
 	fi; \
-	echo "make: the benchmarks compare with Prometheus; install it (Debian: sudo apt-get install prometheus prometheus-blackbox-exporter; macOS: brew install prometheus blackbox_exporter) and run make bench again" >&2; exit 1
+	echo "make: a real Prometheus and Alertmanager send alerts in the tests and benchmarks; install them (Debian: sudo apt-get install prometheus prometheus-alertmanager; macOS: brew install prometheus alertmanager) and try again" >&2; exit 1
+
+blackbox:
+	@{ command -v prometheus-blackbox-exporter || command -v blackbox_exporter; } >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus-blackbox-exporter >/dev/null && exit 0; \
+	fi; \
+	echo "make: the benchmarks compare with Prometheus' prober; install it (Debian: sudo apt-get install prometheus-blackbox-exporter; macOS: brew install blackbox_exporter) and run make bench again" >&2; exit 1

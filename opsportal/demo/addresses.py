@@ -25,6 +25,11 @@ class Addresses:
     def __getitem__(self, name: str) -> int:
         return self._ports[name]
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def url(self, name: str) -> str:
         """The base URL of a service."""
         return f"http://127.0.0.1:{self[name]}"

@@ -123,7 +123,7 @@ class Children:
         if process is None:
             return None
         process.kill()
-        _reap(process)
+        reap(process)
         return process.pid
 
     def start(self, name: str) -> bool:
@@ -133,7 +133,7 @@ class Children:
             return False
         child.held, child.modes = False, frozenset()
         if child.process is not None:
-            _reap(child.process)
+            reap(child.process)
         self._start(child)
         return True
 
@@ -147,7 +147,7 @@ class Children:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-            _reap(process)
+            reap(process)
         for child in self._children.values():
             child.process = None
 
@@ -155,7 +155,7 @@ class Children:
         """Settle what becomes of a child that has ended; whether it must move."""
         if child.process is None or (status := child.process.poll()) is None:
             return False
-        _reap(child.process)
+        reap(child.process)
         child.process = None
         if status == EXIT_PORT_TAKEN:
             self.addresses.choose_another(child.profile.name)
@@ -173,7 +173,7 @@ class Children:
                 *(f"--pace={self._pace}", f"--seed={self._chance.getrandbits(32)}"),
             ],
             cwd=ROOT,
-            env=_environment(),
+            env=child_environment(),
             stdin=subprocess.PIPE,
             text=True,
             preexec_fn=die_with_parent(signal.SIGKILL),
@@ -185,13 +185,13 @@ class Children:
         child.tell({parent: self.addresses[parent] for parent in child.profile.depends_on})
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """None of the portal's secrets; with the mark by which `make run` finds what it left behind."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("OPSPORTAL_")}
     return {**clean_environment(), **ours}
 
 
-def _reap(process: subprocess.Popen[str]) -> None:
+def reap(process: subprocess.Popen[str]) -> None:
     """Leave no zombie and no open pipe."""
     process.wait()
     if process.stdin is not None:

@@ -9,6 +9,9 @@ import redis
 from opsportal.demo.behaviour import BROKEN, DEGRADED, SLOW
 from opsportal.demo.children import Children
 from opsportal.demo.control import Answer
+from opsportal.demo.outside_child import Outside
+from opsportal.demo.readings import DRAWDOWN, LATENCY, PROVOKED_SECONDS, SERVICES, SLOW_SERVICE, STRATEGIES, Readings
+from opsportal.demo.roster import OUTSIDE
 from opsportal.demo.streams import KEYS, Streams
 
 MODE_SENTENCES = {
@@ -18,28 +21,44 @@ MODE_SENTENCES = {
 }
 SERVICE_VERBS = ("kill", "start", "slow", "degrade", "break", "heal")
 STREAM_VERBS = ("stall", "drain")
-VERBS = ("list", *SERVICE_VERBS, *STREAM_VERBS)
+READING_VERBS = {DRAWDOWN: ("strategy", "strategies", STRATEGIES), LATENCY: ("service", "services", tuple(SERVICES))}
+"""What can be provoked, of what, and of which."""
+USUAL_SUBJECT = {DRAWDOWN: STRATEGIES[0], LATENCY: SLOW_SERVICE}
+VERBS = ("list", *SERVICE_VERBS, *STREAM_VERBS, *READING_VERBS)
+NEED_NO_SUBJECT = frozenset({"list", *READING_VERBS})
 
 
 class Desk:
     """Obeys requests. `now`: the clock that the platform's steps are given."""
 
-    def __init__(self, children: Children, streams: Streams, now: Callable[[], float]) -> None:
+    def __init__(
+        self, children: Children, outside: Outside, streams: Streams, readings: Readings, now: Callable[[], float]
+    ) -> None:
         self._children = children
+        self._outside = outside
         self._streams = streams
+        self._readings = readings
         self._now = now
 
     def obey(self, verb: str, subject: str) -> Answer:
         """Do it and say what was done; a refusal names what there is."""
         if verb == "list":
-            return Answer(True, (*self._service_lines(), *self._stream_lines()))
+            return Answer(True, (*self._service_lines(), *self._stream_lines(), *self._provoked_lines()))
         if verb in STREAM_VERBS:
             return self._stream(verb, subject)
+        if verb in READING_VERBS:
+            return self._provoke(verb, subject)
+        if subject == OUTSIDE and verb in ("kill", "start"):
+            return self._switch_outside(verb)
+        if verb == "heal" and subject in STRATEGIES:
+            self._readings.heal(subject)
+            return Answer(True, (f"{subject} loses no more than usual.",))
         if verb not in SERVICE_VERBS:
             return Answer(False, (f"There is no “{verb}”: {', '.join(VERBS)}.",))
         if subject not in self._children.names:
             known = ", ".join(self._children.names)
-            return Answer(False, (f"There is no service “{subject}”. The services are {known}.",))
+            more = f" `{verb} {OUTSIDE}` is for the mail server and the providers." if verb in ("kill", "start") else ""
+            return Answer(False, (f"There is no service “{subject}”. The services are {known}.{more}",))
         act = {"kill": self._kill, "start": self._start, "heal": self._heal}.get(verb)
         return act(subject) if act else self._change(subject, verb)
 
@@ -56,6 +75,7 @@ class Desk:
 
     def _heal(self, name: str) -> Answer:
         self._children.set_modes(name, frozenset())
+        self._readings.heal(name)
         if not self._children[name].runs:
             return Answer(True, (f"{name} is dead; `start` brings it back.",))
         return Answer(True, (f"{name} behaves as usual again.",))
@@ -76,8 +96,32 @@ class Desk:
         self._streams.drain(key, self._now())
         return Answer(True, (f"The consumers of {key} work again and catch up.",))
 
+    def _provoke(self, what: str, subject: str) -> Answer:
+        subject = subject or USUAL_SUBJECT[what]
+        one, several, known = READING_VERBS[what]
+        if subject not in known:
+            names = ", ".join(known)
+            return Answer(False, (f"There is no {one} “{subject}” whose {what} is told. The {several} are {names}.",))
+        self._readings.provoke(what, subject, self._now())
+        limit = "above 5 %" if what == DRAWDOWN else "above 700 ms"
+        until = f"for {PROVOKED_SECONDS[what]:.0f} s, or until `heal {subject}`"
+        return Answer(True, (f"The {what} of {subject} is {limit} from now on, {until}.",))
+
+    def _switch_outside(self, verb: str) -> Answer:
+        if verb == "start":
+            done = self._outside.start(self._now())
+            return Answer(True, ("The mail server and the providers run again." if done else "They run already.",))
+        self._outside.kill()
+        return Answer(True, ("The mail server and the providers were killed; they stay dead until `start outside`.",))
+
+    def _provoked_lines(self) -> list[str]:
+        return [f"{line}, provoked" for line in self._readings.provoked(self._now())]
+
     def _service_lines(self) -> list[str]:
-        return [f"{name:<16}{self._children.addresses.url(name)}  {self._state(name)}" for name in self._children.names]
+        lines = [
+            f"{name:<16}{self._children.addresses.url(name)}  {self._state(name)}" for name in self._children.names
+        ]
+        return [*lines, *self._outside.describe()]
 
     def _state(self, name: str) -> str:
         child = self._children[name]

@@ -1,4 +1,4 @@
-"""Makes the demo's services known to the portal: the only tie between the two."""
+"""Makes the demo known to the portal: its services, its API key, and where alerts of it go."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from django.db import Error, connection
 from health.registry import ServiceEntry
 from health.services import seed_services
 from opsportal.accounts.actors import Actor
+from opsportal.accounts.refusals import Refused
 from opsportal.demo.addresses import Addresses
+from opsportal.demo.key_making import ensure_key
+from opsportal.demo.keyfile import keyfile_beside
 from opsportal.demo.roster import PROFILES
+from opsportal.demo.seeding import seed_alerting
 
 log = logging.getLogger(__name__)
 
 
 def register(addresses: Addresses) -> bool:
-    """Create what is missing; services that are there follow their address and keep what people changed.
+    """Create what is missing; what is there follows its address and keeps what people changed.
 
-    False if PostgreSQL does not answer. What the registry refuses is logged, and the
-    rest is registered. Raises KeyError if a service has no address.
+    False if PostgreSQL does not answer. What the portal refuses is logged, and the rest
+    is done. Raises KeyError if a service has no address.
     """
     entries = [
         ServiceEntry(
@@ -29,6 +33,7 @@ def register(addresses: Addresses) -> bool:
     ]
     try:
         done = seed_services(entries, by=Actor.system("demo"), update_addresses=True)
+        _furnish(addresses)
     except Error:
         log.warning("demo_platform_without_postgresql")
         return False
@@ -39,3 +44,14 @@ def register(addresses: Addresses) -> bool:
     for problem in done.problems:
         log.warning("demo_service_not_registered", extra={"problem": problem})
     return True
+
+
+def _furnish(addresses: Addresses) -> None:
+    """What alerting needs of the demo. Raises `django.db.Error`; what the portal refuses is logged."""
+    problems = []
+    try:
+        ensure_key(keyfile_beside(addresses.path))
+    except Refused as refusal:
+        problems.append(refusal.sentence)
+    for problem in [*problems, *seed_alerting(addresses)]:
+        log.warning("demo_not_furnished", extra={"problem": problem})

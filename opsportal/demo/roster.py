@@ -132,3 +132,10 @@ PROFILES = (
     ),
 )
 BY_NAME = {profile.name: profile for profile in PROFILES}
+
+MAIL = "mail-sink"
+PROVIDERS = "fake-providers"
+OUTSIDE = "outside"
+"""What operators of the demo call those two together: one process plays them."""
+LISTENERS = (*BY_NAME, MAIL, PROVIDERS)
+"""All that has a port."""

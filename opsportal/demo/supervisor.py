@@ -1,4 +1,4 @@
-"""The running demo platform: its services, its trading loop and its streams, in one loop in one thread."""
+"""The running demo platform: its services, its trading loop, its streams and its readings, in one loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import redis
 from opsportal.demo.children import ROOT, Children
 from opsportal.demo.control import Ear
 from opsportal.demo.desk import Desk
+from opsportal.demo.outside_child import Outside
 from opsportal.demo.platform import Platform
+from opsportal.demo.pushing import Pusher
+from opsportal.demo.readings import Readings
 from opsportal.demo.streams import Streams
 from opsportal.embedded.processes import die_with_parent
 
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 STREAMS_SECONDS = 0.5
 ORDER_SECONDS = 1.0
+PUSH_SECONDS = 1.5
 REGISTER_SECONDS = 5.0
 
 
@@ -72,20 +76,27 @@ class Supervisor:
         self,
         *,
         children: Children,
+        outside: Outside,
         platform: Platform,
         streams: Streams,
+        readings: Readings,
+        pusher: Pusher | None,
         ear: Ear,
         registration: Registration,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._children = children
+        self._outside = outside
         self._platform = platform
         self._streams = streams
+        self._readings = readings
+        self._pusher = pusher
         self._ear = ear
         self._registration = registration
         self._now = now
-        self._desk = Desk(children, streams, now)
-        self._due = {"streams": 0.0, "order": 0.0}
+        self._desk = Desk(children, outside, streams, readings, now)
+        self._due = {"streams": 0.0, "order": 0.0, "push": 0.0}
+        self._halted = False
         self._without_redis = False
         self._stopping = False
 
@@ -97,6 +108,7 @@ class Supervisor:
         finally:
             self._registration.stop()
             self._children.stop()
+            self._outside.stop()
             self._ear.close()
 
     def stop(self) -> None:
@@ -106,9 +118,11 @@ class Supervisor:
     def step(self) -> None:
         """One turn of a quarter of a second, spent waiting for a request of an operator."""
         now = self._now()
-        if self._children.step(now):
+        moved = self._children.step(now)
+        if self._outside.step(now) or moved:
             self._registration.renew()
         self._registration.step(now)
+        self._measure(now)
         try:
             self._trade(now)
             self._ear.listen(TICK_SECONDS, self._desk.obey)
@@ -123,9 +137,14 @@ class Supervisor:
     def _trade(self, now: float) -> None:
         running = self._children.running()
         if "orders" in running and self._is_due("order", now, ORDER_SECONDS):
-            self._children.set_halted(self._platform.step() == "refused")
+            self._halted = self._platform.step() == "refused"
+            self._children.set_halted(self._halted)
         if self._is_due("streams", now, STREAMS_SECONDS):
             self._streams.step(now, running)
+
+    def _measure(self, now: float) -> None:
+        if self._pusher is not None and self._is_due("push", now, PUSH_SECONDS):
+            self._pusher.push(self._readings.batch(now, halted=self._halted, running=self._children.running()))
 
     def _is_due(self, what: str, now: float, every: float) -> bool:
         if now < self._due[what]:

@@ -20,7 +20,7 @@ import redis as redis_client
 
 from opsportal.demo.addresses import Addresses
 from opsportal.demo.control import Answer, request
-from opsportal.demo.roster import BY_NAME
+from opsportal.demo.roster import LISTENERS
 from opsportal.embedded import processes
 from opsportal.embedded.ports import is_free
 from tests.servers import ROOT, servers
@@ -52,12 +52,13 @@ class Demo:
     family: list[psutil.Process] = field(default_factory=list)
 
     def start(self, *options: str) -> None:
-        """Start it, its ports chosen and registered as `demo_platform` would have, and wait until all eight listen."""
-        Addresses(self.addresses).choose(BY_NAME)
+        """Start it, its ports chosen and registered as `demo_platform` would have, and wait until all listen."""
+        Addresses(self.addresses).choose(LISTENERS)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "opsportal.demo", f"--addresses={self.addresses}", "--registered", *options],
             cwd=ROOT,
-            env={**os.environ, "REDIS_URL": servers().redis.url},
+            # As `make run` gives it: what the platform starts may tell the portal of channels on this machine.
+            env={**os.environ, "REDIS_URL": servers().redis.url, "ALERT_ALLOWED_NETWORKS": "127.0.0.0/8"},
         )
         until(lambda: not any(is_free(port) for port in self.ports.values()), what="every service listens")
         self.family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children()]

@@ -11,7 +11,7 @@ import redis as redis_client
 from django.core.management import CommandError, call_command
 
 from opsportal.demo import control
-from opsportal.demo.roster import BY_NAME
+from opsportal.demo.roster import BY_NAME, MAIL, PROVIDERS
 from opsportal.demo.streams import KEYS, SIGNALS
 from tests.demo.conftest import Demo
 from tests.waiting import until
@@ -33,9 +33,10 @@ def test_demo__nothing_runs__says_so_and_leaves_nothing_behind(redis: redis_clie
 def test_demo__list__every_service_and_stream(quiet_demo: Demo) -> None:
     """RUN-3: where each is and how."""
     said = run("list")
-    for name, port in quiet_demo.ports.items():
-        assert f"http://127.0.0.1:{port}" in said and name in said
-    assert all(key in said for key in KEYS) and said.count("runs as process") == len(BY_NAME)
+    for name in BY_NAME:
+        assert f"http://127.0.0.1:{quiet_demo.ports[name]}" in said and name in said
+    assert f"smtp://127.0.0.1:{quiet_demo.ports[MAIL]} and http://127.0.0.1:{quiet_demo.ports[PROVIDERS]}" in said
+    assert all(key in said for key in KEYS) and said.count("runs as process") == len(BY_NAME) + 1
 
 
 def test_demo__kill_and_start__are_told(quiet_demo: Demo, redis: redis_client.Redis) -> None:
@@ -64,6 +65,21 @@ def test_demo__wrong_name__names_what_there_is(quiet_demo: Demo) -> None:
         run("stall", "risk")
     with pytest.raises(CommandError, match=r"heal what\?"):
         run("heal")
+
+
+def test_demo__drawdown_and_latency__are_provoked_and_healed(quiet_demo: Demo) -> None:
+    """RUN-3: an alert can be made to fire now; without a subject the usual one is meant."""
+    assert "drawdown of momentum is above 5 %" in run("drawdown")
+    assert "latency of signals is above 700 ms" in run("latency", "signals")
+    said = run("list")
+    assert "drawdown of momentum, provoked" in said and "latency of signals, provoked" in said
+    assert "loses no more than usual" in run("heal", "momentum")
+    assert "behaves as usual" in run("heal", "signals")
+    assert "provoked" not in run("list")
+    with pytest.raises(CommandError, match="The strategies are momentum, mean-reversion, pairs"):
+        run("drawdown", "carry")
+    with pytest.raises(CommandError, match="The services are orders"):
+        run("latency", "risk")
 
 
 def test_demo__platform_hangs__gives_up(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch) -> None:

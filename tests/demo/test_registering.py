@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from health.models import Service
 from opsportal.demo.addresses import Addresses
 from opsportal.demo.registering import register
-from opsportal.demo.roster import BY_NAME
+from opsportal.demo.roster import BY_NAME, LISTENERS
 from opsportal.embedded import EmbeddedPostgres, processes
 from tests.demo.conftest import Demo
 from tests.servers import ROOT
@@ -34,7 +34,7 @@ def test_register__first_time__eight_services_with_owner_and_dependencies(
 ) -> None:
     """RUN-3, HM-1, HM-12: positions is registered by its own name, whatever it calls itself."""
     addresses = Addresses(tmp_path / "demo.json")
-    addresses.choose(BY_NAME)
+    addresses.choose(LISTENERS)
     assert register(addresses)
     rows = {row.name: row for row in Service.objects.all()}
     assert set(rows) == set(BY_NAME)
@@ -47,7 +47,7 @@ def test_register__again__follows_addresses_and_keeps_what_people_changed(
 ) -> None:
     """RUN-3, HM-1: a moved service's row moves with it; interval, owner and the switch stay as they were set."""
     addresses = Addresses(tmp_path / "demo.json")
-    addresses.choose(BY_NAME)
+    addresses.choose(LISTENERS)
     register(addresses)
     Service.objects.filter(name="risk").update(interval=30, owner="Night shift", enabled=False)
     addresses.choose_another("risk")
@@ -62,7 +62,7 @@ def test_register__postgresql_away__says_so(postgres_server: EmbeddedPostgres, t
     path = tmp_path / "demo.json"
     with pytest.raises(CommandError, match="does not hold the demo's addresses"):
         call_command("demo_register", "--addresses", path)
-    Addresses(path).choose(BY_NAME)
+    Addresses(path).choose(LISTENERS)
     with postgres_server.stopped():
         with pytest.raises(CommandError, match="PostgreSQL does not answer"):
             call_command("demo_register", "--addresses", path)
@@ -96,7 +96,7 @@ def test_demo_platform__command__registers_and_becomes_the_platform(
         env=os.environ,
     )
     try:
-        until(lambda: path.exists() and len(psutil.Process(process.pid).children()) == 8)
+        until(lambda: path.exists() and len(psutil.Process(process.pid).children()) == 9)
         children = psutil.Process(process.pid).children()
         running = Demo(path, redis)
         until(lambda: all(running.status(name) != "down" for name in BY_NAME))
