@@ -59,7 +59,7 @@ CONDITIONS: dict[str, Condition] = {
             category=Category.BROKER_ERRORS, help="Orders that the broker refused, a minute.",
         ),
         Condition(
-            "service_down", "Service down", "0 or 1", 0.0, 1.0, "gte", 1.0, pushed=False, labels=("service", "status"),
+            "service_down", "Service down", "0 or 1", 0.0, 1.0, "gte", 1.0, pushed=False, labels=("service",),
             help="1 while a service is unreachable, unhealthy or breaks the health contract.",
         ),
         Condition(
@@ -73,11 +73,13 @@ CONDITIONS: dict[str, Condition] = {
         ),
         Condition(
             "circuit_tripped", "Circuit breaker not open", "0 or 1", 0.0, 1.0, "gte", 1.0, pushed=False,
-            labels=("state",), help="1 while the breaker is TRIPPED or its state is unknown.",
+            help="1 while the breaker is TRIPPED or its state is unknown.",
         ),
         Condition(
             "component_down", "PostgreSQL or Redis down", "0 or 1", 0.0, 1.0, "gte", 1.0, pushed=False,
-            labels=("component",), help="1 while the portal's own Redis does not answer, or answered late.",
+            labels=("component",),
+            help="1 while Redis does not answer in time (component “redis”), PostgreSQL answers late (“postgresql”) or "
+            "nobody checks the services (“health sweep”). While PostgreSQL is away nothing is evaluated.",
         ),
         Condition(
             "api_key_expiry", "API key expires", "days", 0.0, 3_650.0, "lte", 14.0, pushed=False, labels=("prefix",),

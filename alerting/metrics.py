@@ -23,6 +23,13 @@ RETRIES = Counter("alert_retry_total", "Attempts after the first.", ["channel"])
 TAKEN_OVER = Counter(
     "alert_claims_taken_over_total", "Claims of workers that did not come back; each may be a duplicate.", ["channel"]
 )
+LATE = Counter(
+    "alert_late_results_total", "Attempts that ended after their claim was lost; each may be a duplicate.", ["channel"]
+)
+SET_ASIDE = Counter("alert_set_aside_total", "Deliveries that could not even be tried.", ["channel"])
+DISPATCHER_FAILURES = Counter(
+    "alert_dispatcher_failures_total", "Rounds of the dispatcher that failed, by what did not answer.", ["what"]
+)
 OBSERVATIONS = Counter("alert_observations_total", "Observations that were taken, by metric.", ["metric"])
 EVENTS = Counter("alert_events_total", "Events by what they became.", ["severity", "state"])
 EVALUATION_FAILURES = Counter("alert_evaluation_failures_total", "Rules or rows that were set aside with an error.")

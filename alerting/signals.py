@@ -22,7 +22,8 @@ class Signal:
     #: When it was so, on the sender's clock; checked to be neither in the future nor ancient.
     at: datetime
     origin: Origin
-    #: Only for this rule; None: for every rule of the metric whose labels match.
+    #: Only for this rule, whatever its condition: 1 fires it, 0 resolves it. None: for every rule of the metric whose
+    #: labels match.
     rule_id: int | None = None
     #: One line for people; empty: made from rule and value.
     summary: str = ""
@@ -34,3 +35,5 @@ class Signal:
     alert_id: str = ""
     #: It resolves by itself then, unless it is told again.
     expires_at: datetime | None = None
+    #: What people are shown as the value, where `value` only says that an alert fires.
+    shown_value: float | None = None

@@ -12,11 +12,11 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from bench import blackbox, report, servers
+from bench import alertmanager, blackbox, report, servers
 from bench.report import Options
 
 BUSY_PERCENT = 15.0
-PARTS = ("polled", "audit", "staleness", "health", "keys", "viewer")
+PARTS = ("polled", "audit", "staleness", "health", "keys", "viewer", "ingest", "delivery")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,9 @@ def parse(arguments: list[str] | None) -> tuple[tuple[str, ...], Options]:
         "--services", type=int, default=usual.services, help="the most services that are swept (5 to 5000)"
     )
     parser.add_argument(
-        "--without-prometheus", action="store_true", help="leave out the comparison with Prometheus and its exporter"
+        "--without-prometheus",
+        action="store_true",
+        help="leave out the comparisons with Prometheus, its exporter and Alertmanager",
     )
     parser.add_argument(
         "--rows", type=int, default=usual.rows, help="the most audit entries that are filled in (1000 to 20000000)"
@@ -85,13 +87,15 @@ def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
     """Measure the parts, printing each table as soon as it is known."""
     if "health" in parts and options.prometheus:
         blackbox.programs()  # what is missing is said before minutes are spent
+    if "delivery" in parts and options.prometheus:
+        alertmanager.program()
     with servers.running_servers() as running:
         # The ordinary view's settings are the portal's and Django's session table: one database for both.
         servers.manage(running, servers.ORDINARY_SETTINGS, "prepare", "--verbosity", "0")
         if parts != ("audit",):
             servers.manage(running, servers.PORTAL_SETTINGS, "collectstatic", "--no-input", "--verbosity", "0")
         _become_part_of_the_portal(running)
-        from bench import audit, audit_viewer, health, keys, people, polled, staleness
+        from bench import alerts_delivery, alerts_ingest, audit, audit_viewer, health, keys, people, polled, staleness
 
         found: dict[str, Any] = {"options": options}
         if "audit" in parts:
@@ -116,6 +120,14 @@ def run(parts: tuple[str, ...], options: Options) -> dict[str, Any]:
         if "viewer" in parts:
             found["viewer"] = audit_viewer.measure(running, people.sign_in_people(1, "admin"), options)
             print(audit_viewer.table(found["viewer"]).text(), flush=True)
+        if "ingest" in parts:
+            found["ingest"] = alerts_ingest.measure(running, options)
+            for table in alerts_ingest.tables(found["ingest"]):
+                print(table.text(), flush=True)
+        if "delivery" in parts:
+            found["delivery"] = alerts_delivery.measure(running, options)
+            for table in alerts_delivery.tables(found["delivery"]):
+                print(table.text(), flush=True)
     return found
 
 

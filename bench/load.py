@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -81,7 +81,15 @@ def drive(servers: Servers, target: Target, *, seconds: int, pause_ms: int = 0) 
         check=False,
     )
     after = {"web": target.server.cpu_seconds(), **servers.cpu_seconds()}
-    found = _result(done.stdout + done.stderr)
+    return wrk_result(done.stdout + done.stderr, before, after)
+
+
+def wrk_result(printed: str, before: Mapping[str, float], after: Mapping[str, float]) -> Load:
+    """What a run of wrk printed, with the CPU seconds of web, postgres and redis around it.
+
+    Raises BenchError when it did not finish, or any answer was an error.
+    """
+    found = _result(printed)
     count = max(1, found["requests"])
     cpu = {name: (after[name] - before[name]) * 1000 / count for name in before}
     return Load(

@@ -32,6 +32,7 @@ ORDINARY_SETTINGS = "bench.ordinary.settings"
 KEYED_SETTINGS = "bench.ordinary.keyed"
 PORTAL_SETTINGS = "opsportal.settings"
 READY_SECONDS = 60.0
+_SECRETS = ("SECRET_KEY", "AUDIT_CHAIN_KEY", "FIELD_ENCRYPTION_KEYS", "ALERT_RECIPIENT_HASH_SECRET")
 
 
 class BenchError(Exception):
@@ -88,7 +89,7 @@ def running_servers() -> Iterator[Servers]:
         folder=folder,
         postgres=EmbeddedPostgres(place),
         redis=EmbeddedRedis(folder / "redis"),
-        secrets={name: secrets.token_hex(32) for name in ("SECRET_KEY", "AUDIT_CHAIN_KEY")},
+        secrets={name: secrets.token_hex(32) for name in _SECRETS},
     )
     with ExitStack() as stack:
         for path in (folder, place.state):
@@ -136,12 +137,13 @@ class WebServer:
 
 
 @contextmanager
-def web_server(servers: Servers, settings: str) -> Iterator[WebServer]:
-    """The portal under these settings, served exactly as the Procfile's `web` line says."""
+def web_server(servers: Servers, settings: str, more: Mapping[str, str] | None = None) -> Iterator[WebServer]:
+    """The portal under these settings, served exactly as the Procfile's `web` line says; `more`: its environment."""
     port = free_port()
     metrics = Path(tempfile.mkdtemp(prefix="metrics-", dir=servers.folder))
     log = servers.folder / f"web-{port}.log"
     environment = servers.environment(settings) | {"PORT": str(port), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    environment |= more or {}
     with log.open("wb") as output:
         process = subprocess.Popen(
             shlex.split(procfile_command("web").replace("$PORT", str(port))),

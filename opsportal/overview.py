@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
+from alerting.models import EventState, Severity
+from alerting.selectors.dashboard import Dashboard
 from apikeys.selectors import Expiring
 from circuit.selectors import Status as BreakerStatus
 from health.models import Status
@@ -16,6 +18,7 @@ from opsportal.observability.health import check_components
 from sysconf.errors import StoredInvalid
 
 MOST_SERVICES = 5
+MOST_ALERTS = 5
 #: What somebody must look at by itself. A stale or unknown service is told by the tile, and by the grid's notices.
 _WRONG = frozenset({Status.UNREACHABLE, Status.UNHEALTHY, Status.VIOLATION, Status.DEGRADED})
 
@@ -40,11 +43,21 @@ class HealthTile:
 
 
 @dataclass(frozen=True)
+class AlertTile:
+    """How many alerts there are of what."""
+
+    firing: int
+    acknowledged: int
+    poison: int
+
+
+@dataclass(frozen=True)
 class Overview:
-    """The three lists, the breaker's card and the tile of the services."""
+    """The three lists, the breaker's card and the tiles of the services and the alerts."""
 
     breaker: BreakerStatus | None
     health: HealthTile | None
+    alerts: AlertTile | None
     halted: tuple[Item, ...]
     wrong: tuple[Item, ...]
     needs_me: tuple[Item, ...]
@@ -56,16 +69,24 @@ def build_overview(
     keys: Expiring | None = None,
     broken: Sequence[StoredInvalid] = (),
     log_problem: str = "",
+    alerts: Dashboard | None = None,
 ) -> Overview:
     """What an operator must know first; None for what is switched off or not theirs to see."""
     return Overview(
         breaker=breaker,
         health=HealthTile(grid.counts, len(grid.cells)) if grid else None,
+        alerts=AlertTile(alerts.counts.firing, alerts.counts.acknowledged, alerts.counts.poison) if alerts else None,
         halted=tuple(_halted(breaker)),
         wrong=tuple(
-            _wrong(breaker) + _broken_log(log_problem) + _broken(broken) + (_wrong_services(grid) if grid else [])
+            _wrong(breaker)
+            + _broken_log(log_problem)
+            + _broken(broken)
+            + (_wrong_alerts(alerts) if alerts else [])
+            + (_wrong_services(grid) if grid else [])
         ),
-        needs_me=tuple(_needs_me(breaker) + (_ending_keys(keys) if keys else [])),
+        needs_me=tuple(
+            _needs_me(breaker) + (_waiting_alerts(alerts) if alerts else []) + (_ending_keys(keys) if keys else [])
+        ),
     )
 
 
@@ -115,6 +136,49 @@ def _service_item(cell: Cell, grid: Grid) -> Item:
     caused = sum(other.caused_by == cell.name for other in grid.cells)
     more = f" {caused} service{'s' if caused > 1 else ''} in trouble because of it." if caused else ""
     return Item(cell.tone, f"{cell.name}: {cell.label}", cell.sentence + more, cell_url(cell.name), "Look at it")
+
+
+def _wrong_alerts(alerts: Dashboard) -> list[Item]:
+    """Alerting that does not work first, then the critical alerts that fire (AL-3, AD-8)."""
+    link, counts = reverse("admin:alerting"), alerts.counts
+    items = []
+    if counts.gate_closed_since:
+        text = f"{counts.waiting:,} deliveries wait. Senders are told to try again in a minute."
+        items.append(Item("bad", "New alerts are refused", text, link, "Go to the alerts"))
+    if counts.oldest_due:
+        text = (
+            f"The oldest delivery could have gone out at {counts.oldest_due:%H:%M:%S} UTC. Nothing is lost, but nobody "
+            "is told. Check that the process “alerts” is running."
+        )
+        items.append(Item("bad", "Alerts are not being sent", text, link, "Go to the alerts"))
+    critical = [
+        event for event in alerts.active if event.state == EventState.FIRING and event.severity == Severity.CRITICAL
+    ]
+    items += [
+        Item("bad", event.rule_name, event.summary, reverse("admin:alerting_event", args=[event.pk]), "Look at it")
+        for event in critical[:MOST_ALERTS]
+    ]
+    if (more := counts.critical - len(critical[:MOST_ALERTS])) > 0:
+        where = f"{reverse('admin:alerting_events')}?state=firing&severity=critical"
+        items.append(Item("bad", f"and {more:,} more", "Critical alerts that fire.", where, "Go to the alerts"))
+    return items
+
+
+def _waiting_alerts(alerts: Dashboard) -> list[Item]:
+    """What a person must take up (AL-6, AD-10)."""
+    counts = alerts.counts
+    items = []
+    if counts.firing:
+        title = (
+            "1 alert is not acknowledged" if counts.firing == 1 else f"{counts.firing:,} alerts are not acknowledged"
+        )
+        text = "Say that somebody looks after it, so that nobody else has to."
+        items.append(Item("warn", title, text, f"{reverse('admin:alerting_events')}?state=firing", "Look at them"))
+    if counts.poison:
+        title = "1 message reached nobody" if counts.poison == 1 else f"{counts.poison:,} messages reached nobody"
+        text = "The portal tries them no more: retry, or tell people another way."
+        items.append(Item("warn", title, text, reverse("admin:alerting_poison"), "Look at the poison"))
+    return items
 
 
 def _needs_me(breaker: BreakerStatus | None) -> list[Item]:

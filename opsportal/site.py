@@ -13,6 +13,8 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
+from alerting.selectors.dashboard import SHARED_SECONDS as ALERTS_SHARED_SECONDS
+from alerting.selectors.dashboard import dashboard_or_unknown
 from alerting.urls import admin_urls as alerting_urls
 from apikeys.selectors import expiring_or_unknown
 from apikeys.urls import admin_urls as apikeys_urls
@@ -42,6 +44,20 @@ class NavLink:
     icon: str
     permission: str = ""
     feature: str = ""
+    #: Only where ENVIRONMENT names a development environment; its address is not among the admin's.
+    development: bool = False
+
+    def url(self) -> str:
+        """Its address."""
+        return reverse(self.url_name if self.development else f"admin:{self.url_name}")
+
+    def shown_to(self, request: HttpRequest) -> bool:
+        """Whether whoever asks gets to see it."""
+        return (
+            (not self.feature or settings.FEATURES[self.feature])
+            and (not self.development or settings.IS_DEVELOPMENT)
+            and (not self.permission or request.user.has_perm(self.permission))
+        )
 
 
 NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
@@ -63,6 +79,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavLink, ...]], ...] = (
             NavLink("Audit log", "audit", "list", "audit.view_entry"),
         ),
     ),
+    ("Development", (NavLink("Demo inbox", "demo_inbox", "mail", development=True),)),
 )
 
 #: Stock addresses that no page of ours leads to, and that do not check what they are given.
@@ -161,13 +178,12 @@ class PortalSite(AdminSite):
             shown = [
                 {
                     "title": link.title,
-                    "url": reverse(f"admin:{link.url_name}"),
+                    "url": link.url(),
                     "icon": link.icon,
                     "current": self._is_current(request, link),
                 }
                 for link in links
-                if (not link.feature or settings.FEATURES[link.feature])
-                and (not link.permission or request.user.has_perm(link.permission))
+                if link.shown_to(request)
             ]
             if shown:
                 groups.append({"title": title, "links": shown})
@@ -175,7 +191,7 @@ class PortalSite(AdminSite):
 
     @staticmethod
     def _is_current(request: HttpRequest, link: NavLink) -> bool:
-        url = reverse(f"admin:{link.url_name}")
+        url = link.url()
         return request.path == url if link.url_name == "index" else request.path.startswith(url)
 
     def _overview(self, request: HttpRequest) -> dict[str, Any]:
@@ -189,8 +205,12 @@ class PortalSite(AdminSite):
         keys = None
         if settings.FEATURES["apikeys"] and request.user.has_perm("apikeys.view_apikey"):
             keys = expiring_or_unknown(timezone.now())
+        alerts = None
+        if settings.FEATURES["alerting"] and request.user.has_perm("alerting.view_event"):
+            alerts = dashboard_or_unknown(ALERTS_SHARED_SECONDS)
+            age = max(age, alerts.age() if alerts else 0.0)
         problem = problem_or_unknown() if request.user.has_perm("audit.view_entry") else ""
-        overview = build_overview(status, grid, keys, broken_sections(), problem)
+        overview = build_overview(status, grid, keys, broken_sections(), problem, alerts)
         return {"overview": overview, "status": status, "reading_age": f"{age:.2f}"}
 
 

@@ -24,6 +24,7 @@ api_urls = [
 
 urlpatterns = [
     path("", to_overview, name="root"),
+    *([path("admin/demo/", include("opsportal.demo.urls"))] if settings.IS_DEVELOPMENT else []),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_urls)),
     path("api/v2/", include(alerting_v2_urls if settings.FEATURES["alerting"] else [])),

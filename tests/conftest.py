@@ -94,6 +94,7 @@ def redis(_redis_connection: redis_client.Redis) -> redis_client.Redis:
 
 @pytest.fixture(autouse=True)
 def _empty_redis(_redis_connection: redis_client.Redis) -> None:
+    from alerting.selectors.dashboard import forget_dashboard
     from apikeys.recognising import forget_rows
     from circuit.selectors import forget_readings
     from sysconf.selectors import forget_outage
@@ -101,6 +102,7 @@ def _empty_redis(_redis_connection: redis_client.Redis) -> None:
     _redis_connection.flushall()
     forget_outage()
     forget_rows()
+    forget_dashboard()
     forget_readings()  # what this process remembers of the breaker is state of an earlier test
 
 

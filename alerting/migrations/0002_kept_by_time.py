@@ -120,6 +120,7 @@ CREATE TABLE alerting_attempt (
 ALTER SEQUENCE alerting_attempt_id_seq OWNED BY alerting_attempt.id;
 CREATE TABLE alerting_attempt_default PARTITION OF alerting_attempt DEFAULT;
 CREATE INDEX alerting_attempt_delivery ON alerting_attempt (delivery_id, id);
+CREATE INDEX alerting_attempt_time ON alerting_attempt (at);
 """
 
 RULES = """

@@ -99,6 +99,8 @@ class Event(models.Model):
     resolved_at = models.DateTimeField(null=True)
     #: Empty: it recovered by itself.
     resolved_by = models.CharField(max_length=200, blank=True, default="")
+    #: Why a person resolved it.
+    resolved_note = models.CharField(max_length=1000, blank=True, default="")
 
     class Meta:
         ordering = ("-started_at", "-id")

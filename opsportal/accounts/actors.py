@@ -82,6 +82,21 @@ class Actor:
             return any(self.may(permission) for permission in found.permissions)
         return self.user.is_active and (self.user.is_superuser or found.suits(self.user.role))
 
+    def require_use(self, scope: str) -> None:
+        """Raise `PermissionRefused` unless the scope is in force."""
+        if self.may_use(scope):
+            return
+        found = scope_named(scope)
+        allows = found.allows if found else "do this"
+        if self.scopes is not None and scope not in self.scopes:
+            raise PermissionRefused(
+                self.label, scope, scope=scope, words=f"The API key may not {allows}: it lacks the scope “{scope}”."
+            )
+        role = f" The role “{found.least_role}” may." if found and found.least_role else ""
+        raise PermissionRefused(
+            self.label, scope, words=f"You may not {allows}.{role} An administrator can change your role."
+        )
+
     def require(self, permission: str) -> None:
         """Raise `PermissionRefused` unless the actor has the permission."""
         if self.may(permission):

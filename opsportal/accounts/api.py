@@ -89,9 +89,13 @@ def caller(request: Request) -> Actor:
 
 
 class PortalView(APIView):
-    """An endpoint of the portal: `needs` names the permission of each of its methods, "" for none but to be known."""
+    """An endpoint of the portal: `needs` names the permission of each of its methods, "" for none but to be known.
+
+    `uses` names the scope of a method that no permission stands for.
+    """
 
     needs: ClassVar[dict[str, str]] = {}
+    uses: ClassVar[dict[str, str]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse who lacks the permission before the view runs. The service asks again where something is changed."""
@@ -99,6 +103,8 @@ class PortalView(APIView):
         method = "GET" if request.method == "HEAD" else request.method or ""
         if permission := self.needs.get(method, ""):
             caller(request).require(permission)
+        if scope := self.uses.get(method, ""):
+            caller(request).require_use(scope)
 
 
 class PortalSchema(AutoSchema):
@@ -108,7 +114,7 @@ class PortalSchema(AutoSchema):
         """The endpoint's own words, then what a key needs for it."""
         text = super().get_description() or ""
         permission = getattr(self.view, "needs", {}).get(self.method, "")
-        scope = scope_for(permission)
+        scope = getattr(self.view, "uses", {}).get(self.method, "") or scope_for(permission)
         if scope:
             needed = f"A key needs the scope `{scope}`."
         else:

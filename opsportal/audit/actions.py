@@ -56,6 +56,7 @@ ACTIONS = frozenset(
         "silence_end",
         "delivery_retry",
         "delivery_resolve",
+        "keys_rotate",
         # denials and exports
         "admin_page_access_denied",
         "api_key_action_denied",

@@ -25,7 +25,7 @@ from opsportal.observability.sanitise import sanitise
 TONES = {Outcome.SUCCESS.value: "ok", Outcome.DENIED.value: "warn", Outcome.FAILED.value: "bad"}
 SUGGESTED = 30
 FOLDED = ("event_type", "resource_type", "resource_id", "ip", "request_id")
-SOURCES = {"portal": "Portal", "api": "API", "cli": "Command line", "task": "Task", "rule": "Rule"}
+SOURCES = {"portal": "Portal", "api": "API", "cli": "Command line", "task": "Task", "rule": "Rule", "link": "Link"}
 
 
 @dataclass(frozen=True)

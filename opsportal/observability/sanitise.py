@@ -43,6 +43,8 @@ _WEBHOOK = re.compile(
     r"/[^\s\"'<>\\]++",
     re.IGNORECASE,
 )
+# A link that acknowledges an alert: whoever has it may (AL-6).
+_ACK_LINK = re.compile(r"(/ack/)(?!\*\*\*)[A-Za-z0-9_.:=%~-]++")
 _PROVIDER_KEY = re.compile(
     r"(?<![A-Za-z0-9])(xox[a-z]-|xapp-|SG\.|gh[pousr]_|github_pat_|sk_live_|rk_live_|AKIA|hvs\.)[A-Za-z0-9_.-]{12,}+"
 )
@@ -92,6 +94,8 @@ def mask_text(text: str) -> str:
     if "://" in text:
         text = _WEBHOOK.sub(rf"\1/{MASK}", text)
         text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    if "/ack/" in text:
+        text = _ACK_LINK.sub(rf"\1{MASK}", text)
     text = _PROVIDER_KEY.sub(rf"\1{MASK}", text)
     if _PAIR_HINT.search(text):
         text = _HEADER.sub(_mask_header, text)

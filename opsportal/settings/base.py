@@ -278,6 +278,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ROUTES = {
     "health.*": {"queue": "health"},
     "alerting.dispatch": {"queue": "alerts"},
+    "alerting.evaluate": {"queue": "alerts"},
 }
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "audit-checkpoint": {"task": "audit.checkpoint", "schedule": schedule(60.0), "options": {"expires": 50}},

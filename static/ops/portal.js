@@ -416,6 +416,7 @@
     labelLists();
     runningDurations();
     all("[data-copy][hidden]").forEach((button) => { button.hidden = false; });
+    all("[data-select-all][hidden]").forEach((tick) => { tick.hidden = false; }); // also of a table that was swapped in
     all("[data-counter]").forEach((counter) => {
       const field = document.getElementById(counter.dataset.counter);
       if (field && counter.hidden) count(field);

@@ -62,7 +62,7 @@ def test_api__admins_key__answers_everything_as_documented(
 ) -> None:
     """Q-5: and each operation has also done what it is for."""
     answers = fuzz(live_server, described, tmp_path, examples=30, key=admin_key)
-    assert [operation for operation, statuses in answers.items() if 200 not in statuses] == []
+    assert [operation for operation, statuses in answers.items() if not statuses & {200, 202}] == []
     assert len(answers) == sum(len(methods) for methods in described["paths"].values())
 
 

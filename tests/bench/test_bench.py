@@ -60,6 +60,10 @@ def _belongs_to(process: psutil.Process, pid: int) -> bool:
 
 
 CHECKS = {
+    "delivery": lambda found: (
+        all(found[name]["deliveries"] > 0 and found[name]["twice"] == 0 for name in ("flat out", "drained"))
+        and found["fan-out"]["messages"] == 40 * found["fan-out"]["alerts"]
+    ),
     "audit": lambda found: found["verify"]["records"] >= found["flat out"]["bench_chained"]["count"] > 0,
     "viewer": lambda found: (
         all(0 < page["p50_ms"] <= page["p95_ms"] for page in found["sizes"]["1000"]) and found["writes"]["count"] > 0
@@ -73,6 +77,7 @@ CHECKS = {
     "keys": lambda found: all(
         seen["processes"] == 2 and 0 < seen["p50_seconds"] <= seen["max_seconds"] for seen in found["revoked"].values()
     ),
+    "ingest": lambda found: all(taken["per_second"] > 0 and taken["kept"] for taken in found["kinds"].values()),
     "staleness": lambda found: 0 < found["p50_seconds"] <= found["p95_seconds"] <= found["max_seconds"] < 5,
 }
 

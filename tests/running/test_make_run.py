@@ -17,6 +17,7 @@ import psycopg
 import pytest
 import redis
 
+from opsportal.demo.inbox import newest
 from opsportal.embedded import processes
 from tests.running.conftest import Checkout, Run
 from tests.waiting import until
@@ -35,6 +36,7 @@ def test_make_run__from_nothing__through_a_crash__to_a_clean_end(checkout: Check
     _files_are_private(checkout)
     _manage_py_works_beside_it(checkout)
     _services_are_watched(checkout)
+    _an_alert_is_told(checkout)
     _second_start_is_refused(checkout)
     credentials = (checkout.run_folder / "credentials.json").read_text()
     with redis.Redis.from_url(checkout.variable("REDIS_URL")) as client:
@@ -46,7 +48,8 @@ def test_make_run__from_nothing__through_a_crash__to_a_clean_end(checkout: Check
     with redis.Redis.from_url(checkout.variable("REDIS_URL")) as client:
         assert client.get("survivor") == b"1"
     with psycopg.connect(checkout.variable("DATABASE_URL")) as connection:
-        assert connection.execute("SELECT count(*) FROM accounts_user").fetchone() == (3,)
+        # The demo platform has one of its own.
+        assert connection.execute("SELECT count(*) FROM accounts_user").fetchone() == (4,)
     assert (checkout.run_folder / "credentials.json").read_text() == credentials
 
     assert again.end(signal.SIGTERM) == 0
@@ -90,6 +93,16 @@ def _services_are_watched(checkout: Checkout) -> None:
     until(lambda: state("broker-gateway") == "unreachable", seconds=30)
     checkout.manage("demo", "start", "broker-gateway")
     until(lambda: state("broker-gateway") == "healthy", seconds=30)
+
+
+def _an_alert_is_told(checkout: Checkout) -> None:
+    """RUN-3, AL-2, AD-1: readings pushed with a key, a rule that fires, a mail in the demo's inbox with a link in it."""
+    provoked = checkout.manage("demo", "drawdown", "momentum")
+    assert provoked.returncode == 0, provoked.stderr
+    with redis.Redis.from_url(checkout.variable("REDIS_URL"), decode_responses=True) as client:
+        until(lambda: any(letter.kind == "email" for letter in newest(client)), seconds=30)
+        mail = next(letter for letter in newest(client) if letter.kind == "email")
+    assert "Drawdown" in mail.subject and f"http://127.0.0.1:{checkout.port}/ack/" in mail.text
 
 
 def _second_start_is_refused(checkout: Checkout) -> None:

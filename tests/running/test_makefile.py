@@ -78,7 +78,11 @@ def test_setup__packages_not_installed__is_not_taken_for_done(folder: Path) -> N
 
 @pytest.mark.parametrize(
     ("target", "command"),
-    [("wrk", "apt-get install wrk"), ("prometheus", "apt-get install prometheus prometheus-blackbox-exporter")],
+    [
+        ("wrk", "apt-get install wrk"),
+        ("prometheus", "apt-get install prometheus prometheus-alertmanager"),
+        ("blackbox", "apt-get install prometheus-blackbox-exporter"),
+    ],
 )
 def test_tool__neither_there_nor_installable__says_the_command(folder: Path, target: str, command: str) -> None:
     """RUN-7: never a silent skip for a missing tool."""

@@ -1,0 +1,346 @@
+"""The dispatcher: claims what is due, sends it from threads, writes what came of it (AD-2, AD-14).
+
+One thread of a worker process claims and writes, over one connection; its senders open none. At most as many
+deliveries are claimed as can start at once, so that a killed worker holds few back and an urgent one never waits behind
+claimed others. Any number of dispatchers may run, on any number of hosts.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import django.db
+import psycopg
+from django.conf import settings
+
+from alerting import claiming, digests, limits, metrics, results, sending, waiting
+from alerting.channels.base import SEND_SECONDS
+from alerting.claiming import Claimed, Connection
+from alerting.listening import Listener
+from alerting.models import Outcome
+from alerting.results import Result
+from alerting.sending import Job, Unsendable
+
+log = logging.getLogger(__name__)
+
+#: Results are written together: so many, or those of so long.
+CHUNK = 16
+CHUNK_SECONDS = 0.004
+#: What a lost nudge leaves is found after this time, and digests are looked for as often.
+POLL_SECONDS = 1.0
+#: After PostgreSQL did not answer.
+AGAIN_SECONDS = 0.5
+_WAKE = object()
+
+
+class Dispatcher:
+    """Sends until it is stopped. `start`, `stop` and `wake` from any thread; the rest is its own thread's."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or settings.ALERT_THREADS
+        self._most_of_a_kind = max(1, self._threads // 2)
+        #: Fewer free threads than this are not worth a claim while there is more to send.
+        self._least = max(1, min(CHUNK, self._most_of_a_kind // 4))
+        self._jobs: queue.SimpleQueue[tuple[Job, float] | None] = queue.SimpleQueue()
+        self._arriving: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._under_way: Counter[str] = Counter()
+        #: Kinds that the last claim left out because they had their share of the threads.
+        self._passed_over: list[str] = []
+        self._done: list[Result] = []
+        self._write_at = 0.0
+        self._claim_at = 0.0
+        self._digests_at = 0.0
+        #: When it last asked for the next due time, and what that was; both monotonic.
+        self._looked_at = self._due_at = 0.0
+        self._more = False
+        self._failing = False
+        self._written_before = False
+        #: How often it looked and found nothing that it may send.
+        self.idle_rounds = 0
+        self._end_by = 0.0
+        self._ending = threading.Event()
+        self._woken = False
+        self._connection: Connection | None = None
+        self._counting = limits.Counting()
+        self._listener = Listener(self.wake)
+        self._senders: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._main, name="alerts-dispatcher", daemon=True)
+
+    # ------------------------------------------------------------ from outside
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin in a thread of its own."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for what is due now."""
+        if not self._woken:
+            self._woken = True
+            self._arriving.put(_WAKE)
+
+    def stop(self) -> None:
+        """End: finish what is being sent, give back what is not, write what came of it. At most about 12 s."""
+        self._end_by = time.monotonic() + SEND_SECONDS + 1.0
+        self._ending.set()
+        self._arriving.put(_WAKE)
+        self._listener.stop()
+        if self.alive:
+            self._thread.join(SEND_SECONDS + 2.0)
+
+    # ------------------------------------------------------------ the loop
+    def _main(self) -> None:
+        # What was loaded until now stays for good: collections need not walk it again.
+        gc.collect()
+        gc.freeze()
+        self._listener.start()
+        for number in range(self._threads):
+            sender = threading.Thread(target=self._send, name=f"alerts-sender-{number}", daemon=True)
+            sender.start()
+            self._senders.append(sender)
+        log.info("alert_dispatcher_started", extra={"threads": self._threads})
+        try:
+            while not self._finished():
+                self._guarded_round()
+        finally:
+            for _ in self._senders:
+                self._jobs.put(None)
+            self._disconnect()
+            django.db.connections.close_all()
+            log.info("alert_dispatcher_ended")
+
+    def _finished(self) -> bool:
+        if not self._ending.is_set():
+            return False
+        if time.monotonic() > self._end_by:
+            return True
+        try:
+            self._return_unbegun()
+        except psycopg.Error:
+            self._disconnect()  # their leases will end
+        return not self._under_way.total() and not self._done
+
+    def _return_unbegun(self) -> None:
+        unbegun = []
+        try:
+            while (taken := self._jobs.get_nowait()) is not None:
+                unbegun.append(taken[0])
+        except queue.Empty:
+            pass
+        for job in unbegun:
+            self._under_way[job.claimed.kind] -= 1
+        if unbegun:
+            claiming.give_back(self._connected(), [job.claimed for job in unbegun])
+            limits.give_back([], unsent=[job.asked for job in unbegun])
+
+    def _guarded_round(self) -> None:
+        try:
+            self._collect()
+            if self._done and (len(self._done) >= CHUNK or time.monotonic() >= self._write_at):
+                self._write()
+            if not self._ending.is_set() and self._claims_from(now := time.monotonic()) <= now:
+                self._claim()
+        except (psycopg.Error, django.db.Error, OSError) as error:
+            self._fail("postgresql", error)
+        except Exception as error:  # whatever it is, the next round may do better; beat cannot mend a dead loop
+            self._fail("dispatcher", error)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        metrics.DISPATCHER_FAILURES.labels(what).inc()
+        if not self._failing:
+            log.error("alert_dispatcher_failing", exc_info=error if what == "dispatcher" else None,
+                      extra={"what": what, "error": type(error).__name__})  # fmt: skip
+        self._failing = True
+        self._disconnect()
+        django.db.connections.close_all()
+        self._more = False
+        self._claim_at = self._write_at = time.monotonic() + AGAIN_SECONDS
+
+    def _collect(self) -> None:
+        """Wait for a result, a nudge, or the next thing to do; take all results that are there."""
+        now = time.monotonic()
+        until = now + 0.1 if self._ending.is_set() else self._claims_from(now)
+        if self._done:
+            until = min(until, self._write_at)
+        try:
+            self._take(self._arriving.get(timeout=max(0.0, until - now)))
+            while len(self._done) < 4 * CHUNK:
+                self._take(self._arriving.get_nowait())
+        except queue.Empty:
+            return
+
+    def _take(self, arrived: Any) -> None:
+        if arrived is _WAKE:
+            self._woken = False
+            if not self._failing:
+                self._claim_at = 0.0
+            return
+        kind = arrived.claimed.kind
+        self._under_way[kind] -= 1
+        if kind in self._passed_over and self._under_way[kind] <= self._most_of_a_kind - self._least:
+            self._claim_at = 0.0
+        self._add(arrived)
+
+    def _add(self, result: Result) -> None:
+        if not self._done and not self._failing:
+            self._write_at = time.monotonic() + CHUNK_SECONDS
+        self._done.append(result)
+
+    # ------------------------------------------------------------ claiming
+    def _room(self) -> int:
+        return self._threads - self._under_way.total()
+
+    def _full(self) -> list[str]:
+        return [kind for kind, number in self._under_way.items() if number > self._most_of_a_kind - self._least]
+
+    def _claims_from(self, now: float) -> float:
+        """When the next claim may be made as things are; a result that comes before changes them."""
+        if len(self._done) >= self._threads:  # PostgreSQL takes no results: it would give no claims either
+            return now + POLL_SECONDS
+        if self._room() < (self._least if self._more else 1):
+            return now + POLL_SECONDS
+        return now if self._more else self._claim_at
+
+    def _claim(self) -> None:
+        connection = self._connected()
+        full = self._passed_over = self._full()
+        most = min(
+            [
+                self._room(),
+                *(self._most_of_a_kind - self._under_way[kind] for kind in self._under_way if kind not in full),
+            ],
+            default=self._most_of_a_kind,
+        )
+        most = min(most, self._most_of_a_kind)
+        try:
+            claimed = self._claim_in_one_step(connection, most, full)
+        except limits.NotCounting as error:
+            self._counting.redis_failed(error)
+            self._claim_at = 0.0  # again, by PostgreSQL's count
+            return
+        self._failing = False
+        self.idle_rounds += not claimed
+        self._more = len(claimed) >= most
+        if not self._more:
+            self._claim_at = self._next_due(connection)
+
+    def _next_due(self, connection: Connection) -> float:
+        """When to look again. Asked once a second: what comes meanwhile is nudged, or was written here."""
+        now = time.monotonic()
+        if now >= self._looked_at + POLL_SECONDS or self._due_at <= now:
+            due = claiming.next_due(connection)
+            self._looked_at = now
+            self._due_at = now + (POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due)))
+        return min(self._due_at, self._looked_at + POLL_SECONDS)
+
+    def _claim_in_one_step(self, connection: Connection, most: int, full: Sequence[str]) -> list[Claimed]:
+        """Claims, limits and refusals are one transaction: a lease that others see has its place in the limits."""
+        with connection.transaction():
+            take = self._counting.begin(connection)
+            claimed_at = time.monotonic()
+            claimed = self._claim_rows(connection, most, full)
+            ready, unsendable = self._admit(connection, claimed, take)
+        for row in claimed:
+            if row.was_taken:
+                metrics.TAKEN_OVER.labels(row.kind).inc()
+                log.warning("alert_claim_taken_over", extra={"delivery": row.id, "channel": row.kind})
+        for result in unsendable:
+            metrics.SET_ASIDE.labels(result.claimed.kind).inc()
+            log.warning(
+                "alert_delivery_set_aside", extra={"delivery": result.claimed.id, "why": result.answer.sentence}
+            )
+            self._add(result)
+        for job in ready:
+            self._under_way[job.claimed.kind] += 1
+            self._jobs.put((job, claimed_at))
+        return claimed
+
+    def _claim_rows(self, connection: Connection, most: int, full: Sequence[str]) -> list[Claimed]:
+        claimed = claiming.claim(connection, most, full=full)
+        if time.monotonic() >= self._digests_at and len(claimed) < most:
+            self._digests_at = time.monotonic() + POLL_SECONDS
+            waiting.put_off_recoveries(connection)
+            claimed += digests.claim_digests(connection, most - len(claimed), full=list(full))
+        return claimed
+
+    def _admit(
+        self, connection: Connection, claimed: Sequence[Claimed], take: limits.Take
+    ) -> tuple[list[Job], list[Result]]:
+        """Those that go out now, and those that cannot be sent. What is over a limit is put off."""
+        jobs, unsendable = [], []
+        for row in claimed:
+            try:
+                jobs.append(sending.prepare(row))
+            except Unsendable as error:
+                unsendable.append(sending.set_aside(row, str(error), now=row.at))
+        reasons = take([job.asked for job in jobs], [row.id for row in claimed])
+        refused = [(job.claimed, reason) for job, reason in zip(jobs, reasons, strict=True) if reason]
+        if refused:
+            waiting.put_off(connection, refused)
+        return [job for job, reason in zip(jobs, reasons, strict=True) if not reason], unsendable
+
+    # ------------------------------------------------------------ sending
+    def _send(self) -> None:
+        while (taken := self._jobs.get()) is not None:
+            job, claimed_at = taken
+            self._arriving.put(sending.send(job, claimed_at=claimed_at))
+
+    # ------------------------------------------------------------ writing
+    def _write(self) -> None:
+        chunk = self._done[: 4 * CHUNK]
+        written = self._write_chunk(chunk)
+        del self._done[: len(chunk)]
+        self._write_at = time.monotonic() + CHUNK_SECONDS
+        again = [moment for moment in written if moment is not None]
+        if again:
+            self._due_at = min(self._due_at, time.monotonic() + min(again))
+            self._claim_at = min(self._claim_at, self._due_at)
+        self._not_taken(chunk)
+
+    def _write_chunk(self, chunk: Sequence[Result]) -> list[float | None]:
+        """Seconds until each is due again."""
+        connection = self._connected()
+        try:
+            written = results.write(connection, chunk, most=settings.ALERT_MAX_ATTEMPTS, again=self._written_before)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            self._written_before = True  # or was it? The next time looks.
+            raise
+        except psycopg.Error:
+            if len(chunk) == 1:
+                return self._write_plainly(connection, chunk[0])
+            return [due for result in chunk for due in self._write_chunk([result])]
+        self._written_before = self._failing = False
+        return written
+
+    def _write_plainly(self, connection: Connection, result: Result) -> list[float | None]:
+        """A result that PostgreSQL refuses, as what can surely be written."""
+        log.exception("alert_result_not_written", extra={"delivery": result.claimed.id})
+        result.answer = type(result.answer)(result.answer.outcome, "What the provider said could not be kept.")
+        return results.write(connection, [result], most=settings.ALERT_MAX_ATTEMPTS, again=False)
+
+    def _not_taken(self, chunk: Sequence[Result]) -> None:
+        """A recipient's limit counts messages that may have arrived."""
+        reached = (Outcome.DELIVERED, Outcome.UNKNOWN)
+        back = [each.asked for each in chunk if each.tried and each.asked and each.answer.outcome not in reached]
+        if back and self._counting.by_redis:
+            limits.give_back(back)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = claiming.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

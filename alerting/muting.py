@@ -1,0 +1,103 @@
+"""Whose messages are held back, and why: silences (AL-7), planned work (HM-11), a failing parent (HM-12), a full queue.
+
+A trip of the breaker is never held back: it protects, it does not tell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from django.db import connection
+
+from alerting.catalogue import Catalogue, SilenceSpec
+from alerting.happenings import Happening
+from alerting.judging import matches
+from health.selectors import SHARED_SECONDS, health_grid
+
+#: The label that names a service of the health monitor.
+SERVICE = "service"
+#: What may be caused by another service's failure.
+CAUSED = frozenset({"service_down", "service_degraded"})
+#: What `muted_by` begins with.
+BY_SILENCE, BY_MAINTENANCE, BY_CAUSE = "silence:", "maintenance:", "cause:"
+#: So many deliveries wait that no more are made; the messages follow when there is room (AD-8).
+BY_FULL_QUEUE = "queue:full"
+
+_PLANNED = """
+SELECT DISTINCT ON (s.name) s.name, m.id
+FROM health_maintenance m
+JOIN health_maintenance_services ms ON ms.maintenance_id = m.id
+JOIN health_service s ON s.id = ms.service_id
+WHERE s.name = ANY(%s) AND m.starts_at <= %s AND m.ends_at > %s
+ORDER BY s.name, m.ends_at DESC, m.id
+"""
+
+
+def decide(catalogue: Catalogue, events: Sequence[Happening], now: datetime, *, full: bool, planned: bool) -> list[str]:
+    """Why each of these events is told to nobody now, in the form of `Event.muted_by`; empty for those that are told.
+
+    `full`: the queue is; `planned`: work goes on, on some service. The first reason counts, in the order of this
+    module's title. Raises `django.db.Error`.
+    """
+    reasons = [_silenced(catalogue.silences, event, now) for event in events]
+    named = {event.labels[SERVICE] for event, why in zip(events, reasons, strict=True) if not why and _names(event)}
+    windows = _windows(named, now) if named and planned else {}
+    causes = _causes(events) if named else {}
+    for place, event in enumerate(events):
+        service = event.labels.get(SERVICE, "")
+        if not reasons[place] and service in windows:
+            reasons[place] = f"{BY_MAINTENANCE}{windows[service]}"
+        if not reasons[place] and event.metric in CAUSED and causes.get(service):
+            reasons[place] = f"{BY_CAUSE}{causes[service]}"
+        if not reasons[place] and full:
+            reasons[place] = BY_FULL_QUEUE
+    return reasons
+
+
+def silence_fits(silence: SilenceSpec, rule_id: int | None, labels: Mapping[str, str]) -> bool:
+    """Whether the silence is about an event of this rule with these labels, whenever it runs."""
+    if silence.rule_id is not None and silence.rule_id != rule_id:
+        return False
+    if silence.service and labels.get(SERVICE) != silence.service:
+        return False
+    return matches(silence.labels, labels)
+
+
+def count_suppressed(reasons: Iterable[str]) -> None:
+    """Count events whose messages a silence begins to hold back. The last step of a transaction: the rows are shared.
+
+    Raises `django.db.Error`.
+    """
+    counted = Counter(int(why.removeprefix(BY_SILENCE)) for why in reasons if why.startswith(BY_SILENCE))
+    with connection.cursor() as cursor:
+        for silence_id, number in sorted(counted.items()):
+            cursor.execute(
+                "UPDATE alerting_silence SET suppressed = suppressed + %s WHERE id = %s", [number, silence_id]
+            )
+
+
+def _silenced(silences: Iterable[SilenceSpec], event: Happening, now: datetime) -> str:
+    for silence in silences:
+        if silence.starts_at <= now < silence.ends_at and silence_fits(silence, event.rule_id, event.labels):
+            return f"{BY_SILENCE}{silence.id}"
+    return ""
+
+
+def _names(event: Happening) -> bool:
+    return bool(event.labels.get(SERVICE))
+
+
+def _windows(names: Iterable[str], now: datetime) -> dict[str, int]:
+    """Service to the planned work that is going on; of several the one that ends last."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PLANNED, [list(names), now, now])
+        return dict(cursor.fetchall())
+
+
+def _causes(events: Sequence[Happening]) -> dict[str, str]:
+    """Service to the one at the root of its trouble, as the health pages show it."""
+    if not any(event.metric in CAUSED for event in events):
+        return {}
+    return {cell.name: cell.caused_by for cell in health_grid(SHARED_SECONDS).cells if cell.caused_by}

@@ -1,0 +1,97 @@
+"""One claimed delivery as something to send, and the sending of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alerting.channels import NO_CHANNEL
+from alerting.channels.base import Answer, ChannelKind
+from alerting.channels.opening import CannotUse, open_channel
+from alerting.claiming import MOST_TAKEN_OVER, Claimed, Malformed
+from alerting.limits import Asked, ask
+from alerting.messages import build_message
+from alerting.models import Delivery, Event, Outcome
+from alerting.results import Result
+from opsportal.secrets import keyring
+
+log = logging.getLogger(__name__)
+
+BROKEN = "The message could not be made from this delivery's data."
+CRASHED = "Sending failed inside the portal; its log says more."
+SWITCHED_OFF = "The channel was switched off."
+DEADLY = (
+    f"Workers died or hung {MOST_TAKEN_OVER} times while they had this delivery, so it was set aside. "
+    "It may have been delivered."
+)
+
+
+@dataclass(slots=True)
+class Job:
+    """A delivery that is ready to go out, and what it asks of the limits."""
+
+    claimed: Claimed
+    delivery: Delivery
+    told: Sequence[tuple[Delivery, Event]]
+    kind: ChannelKind
+    settings: Any
+    recipient: str
+    asked: Asked
+
+
+class Unsendable(Exception):
+    """It cannot be sent, now or later; the text is a plain sentence for the poison queue."""
+
+
+def prepare(claimed: Claimed) -> Job:
+    """What is needed to send it. Raises `Unsendable`, and `django.db.Error` when the channel cannot be read."""
+    if claimed.taken_over > MOST_TAKEN_OVER:
+        raise Unsendable(DEADLY)
+    try:
+        delivery, told = claimed.read()
+        opened = open_channel(delivery.channel_id)
+        recipient = "breaker" if opened.id == NO_CHANNEL else keyring.unseal(delivery.recipient_sealed)
+    except (Malformed, CannotUse, keyring.CannotOpen) as error:
+        raise Unsendable(str(error)) from None
+    if not opened.enabled:
+        raise Unsendable(SWITCHED_OFF)
+    if opened.kind.name != claimed.kind:
+        raise Unsendable("The channel is of another kind now than when this delivery was made.")
+    return Job(
+        claimed=claimed,
+        delivery=delivery,
+        told=told,
+        kind=opened.kind,
+        settings=opened.settings,
+        recipient=recipient,
+        asked=ask(claimed.kind, claimed.recipient_hash, opened.kind.recipient_limit, claimed.at),
+    )
+
+
+def set_aside(claimed: Claimed, sentence: str, *, now: float) -> Result:
+    """The result of a delivery that cannot even be tried."""
+    return Result(claimed, Answer(Outcome.PERMANENT, sentence), began=now, ended=now, tried=False)
+
+
+def send(job: Job, *, claimed_at: float) -> Result:
+    """Try it once. Never raises. `claimed_at`: the monotonic time of the claim, to tell PostgreSQL's time from."""
+    lag = job.claimed.at - claimed_at
+    began = time.monotonic() + lag
+    tried = True
+    try:
+        message = build_message(job.delivery, job.told)
+    except Exception:
+        log.exception("alert_message_not_made", extra={"delivery": job.claimed.id})
+        answer, tried = Answer(Outcome.PERMANENT, BROKEN), False
+    else:
+        try:
+            answer = job.kind.send(job.settings, job.recipient, message)
+        except Exception:  # a mistake in a channel must cost its own message only
+            log.exception("alert_channel_failed", extra={"delivery": job.claimed.id, "channel": job.claimed.kind})
+            answer = Answer(Outcome.UNKNOWN, CRASHED)
+    triggered_at = job.delivery.triggered_at.timestamp()
+    ended = time.monotonic() + lag
+    return Result(job.claimed, answer, began, ended, tried=tried, triggered_at=triggered_at, asked=job.asked)

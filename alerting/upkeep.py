@@ -1,0 +1,209 @@
+"""What time alone brings to open episodes: they fire, expire, are told after all, or lose what they were about."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from alerting import catalogue, episodes, keys, muting, nudging, outbox
+from alerting.firing import Firing, tell_recovery
+from alerting.happenings import Happening
+from alerting.metrics import EVENTS
+from alerting.models import EventState, Origin, Severity
+from alerting.pressure import has_room
+
+Item = TypeVar("Item")
+#: An event by id and start, and who or what resolves it.
+Ending = tuple[UUID, datetime, str]
+#: Episodes in one transaction.
+CHUNK = 500
+NOT_TOLD_AGAIN = "not told again"
+RULE_DELETED = "the rule was deleted"
+RULE_DISABLED = "the rule was switched off"
+RULE_CHANGED = "the rule was changed"
+NOT_WATCHED = "it is not watched any more"
+
+_DUE = "SELECT key FROM alerting_episode WHERE NOT firing AND due_at <= %s ORDER BY key"
+_EXPIRED = "SELECT event_id, event_started_at FROM alerting_episode WHERE expires_at <= %s ORDER BY key"
+_MUTED = "SELECT key FROM alerting_episode WHERE muted ORDER BY key"
+_RULES_GONE = f"""
+SELECT p.event_id, p.event_started_at,
+    CASE WHEN r.id IS NULL THEN '{RULE_DELETED}' WHEN NOT r.enabled THEN '{RULE_DISABLED}' ELSE '{RULE_CHANGED}' END
+FROM alerting_episode p
+LEFT JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at
+LEFT JOIN alerting_rule r ON r.id = p.rule_id
+WHERE e.id IS NULL OR p.rule_id IS NOT NULL AND (
+    r.id IS NULL OR NOT r.enabled OR r.metric <> e.metric OR r.comparison <> e.comparison
+    OR r.threshold <> e.threshold OR NOT e.labels @> r.labels)
+ORDER BY p.key
+"""  # noqa: S608  (constants of this module)
+_OWN = """
+SELECT p.event_id, p.event_started_at, e.metric, e.fingerprint
+FROM alerting_episode p JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at
+WHERE e.origin = %s AND e.metric = ANY(%s) ORDER BY p.key
+"""
+
+
+def promote(now: datetime) -> int:
+    """Pending episodes whose time has come fire, for their newest value is still bad; how many did."""
+    fired = 0
+    for chunk in _chunks([row[0] for row in _rows(_DUE, [now])]):
+        with transaction.atomic():
+            seen = catalogue.look(now)
+            known = catalogue.of(seen)
+            events = [
+                event
+                for event in episodes.read_happenings(chunk)
+                if not event.firing and event.due_at is not None and event.due_at <= now and _ruled(known, event)
+            ]
+            for event in events:
+                assert event.due_at is not None
+                event.fire(event.due_at, now, event.value)
+            fires = Firing(known, events, now, seen)
+            fires.write_promoted(events)
+            fires.count_silenced()
+            _after_commit([event.severity for event in events], EventState.FIRING, nudge=fires.made > 0)
+            fired += len(events)
+    return fired
+
+
+def expire(now: datetime) -> int:
+    """Alerts that were not told again resolve; how many did."""
+    expired: list[Ending] = [(row[0], row[1], NOT_TOLD_AGAIN) for row in _rows(_EXPIRED, [now])]
+    return _resolve(expired, now, still="expires_at <= %(now)s")
+
+
+def tell_muted(now: datetime) -> int:
+    """Events whose reason to be held back has ended, and that still fire, are told; how many are."""
+    told = 0
+    for chunk in _chunks([row[0] for row in _rows(_MUTED, [])]):
+        room = has_room()
+        with transaction.atomic():
+            seen = catalogue.look(now)
+            known = catalogue.of(seen)
+            events = [event for event in episodes.read_happenings(chunk) if event.firing]
+            reasons = muting.decide(known, events, now, full=not room, planned=seen.planned)
+            told += _tell(known, events, reasons, now)
+    return told
+
+
+def drop_changed(now: datetime) -> int:
+    """Episodes of rules that were deleted, switched off or changed to be about something else resolve; how many did."""
+    return _resolve([(row[0], row[1], row[2]) for row in _rows(_RULES_GONE, [])], now)
+
+
+def drop_unwatched(subjects: Mapping[str, Sequence[Mapping[str, str]]], now: datetime) -> int:
+    """The portal's own alerts about what is not there any more resolve; how many did.
+
+    `subjects`: by metric the label sets that there are.
+    """
+    watched = {metric: {keys.fingerprint(labels) for labels in found} for metric, found in subjects.items()}
+    gone = [
+        (event_id, started_at, NOT_WATCHED)
+        for event_id, started_at, metric, mark in _rows(_OWN, [Origin.PORTAL, list(watched)])
+        if mark not in watched[metric]
+    ]
+    return _resolve(gone, now)
+
+
+def _tell(known: catalogue.Catalogue, events: list[Happening], reasons: list[str], now: datetime) -> int:
+    rows = []
+    changed = []
+    counted = []
+    for event, why in zip(events, reasons, strict=True):
+        if why == event.muted_by:
+            continue
+        changed.append(event)
+        if why:
+            counted.append(why)
+        elif event.state == EventState.FIRING and _ruled(known, event):
+            messages = outbox.message_rows(known, known.rules[event.rule_id or 0], event, now)
+            event.notified_at = now if messages else None
+            rows += messages
+        event.muted_by = why
+    _write_muted(changed)
+    made = outbox.insert(rows)
+    muting.count_suppressed(counted)
+    if made:
+        transaction.on_commit(nudging.nudge)
+    return sum(not event.muted_by for event in changed)
+
+
+def _write_muted(events: Sequence[Happening]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE alerting_episode SET muted = %s WHERE key = %s", [(event.muted, event.key) for event in events]
+        )
+        # Somebody who acknowledged an event knows of it: nothing is sent, and why not stays to be read.
+        cursor.executemany(
+            "UPDATE alerting_event SET muted_by = CASE WHEN %s THEN muted_by ELSE %s END, notified_at = %s "
+            "WHERE id = %s AND started_at = %s",
+            [
+                (
+                    event.state != EventState.FIRING and not event.muted_by,
+                    *(event.muted_by, event.notified_at, event.event_id, event.started_at),
+                )
+                for event in events
+            ],
+        )
+
+
+def _resolve(found: Sequence[Ending], now: datetime, *, still: str = "") -> int:
+    """Resolve events, each with who or what did it, and tell those who were told. `still`: what must hold of the row
+    now that it is locked."""
+    resolved = 0
+    for chunk in _chunks(found):
+        with transaction.atomic():
+            known = catalogue.current()
+            wanted = _still(chunk, still, now) if still else chunk
+            by_reason: dict[str, list[tuple[UUID, datetime]]] = defaultdict(list)
+            for event_id, started_at, why in wanted:
+                by_reason[why].append((event_id, started_at))
+            done = [one for why, events in by_reason.items() for one in episodes.resolve(events, now, by=why)]
+            told = tell_recovery(known, done, now)
+            _after_commit([one.severity for one in done], EventState.RESOLVED, nudge=told > 0)
+            resolved += len(done)
+    return resolved
+
+
+def _still(chunk: Sequence[Ending], condition: str, now: datetime) -> Sequence[Ending]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT event_id FROM alerting_episode WHERE event_id = ANY(%(ids)s) AND {condition} "  # noqa: S608
+            "ORDER BY key FOR UPDATE",
+            {"ids": [event[0] for event in chunk], "now": now},
+        )
+        locked = {row[0] for row in cursor.fetchall()}
+    return [event for event in chunk if event[0] in locked]
+
+
+def _ruled(known: catalogue.Catalogue, event: Happening) -> bool:
+    return event.rule_id in known.rules
+
+
+def _rows(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for first in range(0, len(items), CHUNK):
+        yield items[first : first + CHUNK]
+
+
+def _after_commit(severities: Iterable[int], state: EventState, *, nudge: bool) -> None:
+    counts = Counter(severities)
+    transaction.on_commit(lambda: _count(counts, state, nudge=nudge))
+
+
+def _count(counts: Counter[int], state: EventState, *, nudge: bool) -> None:
+    for severity, number in counts.items():
+        EVENTS.labels(Severity(severity).word, state.value).inc(number)
+    if nudge:
+        nudging.nudge()

@@ -1,0 +1,50 @@
+"""What follows from an answer, purely (AD-5)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from alerting.channels.base import Answer
+from alerting.models import Outcome, Status
+from alerting.results import judge
+
+T, U, P, H, D = Outcome.TRANSIENT, Outcome.UNKNOWN, Outcome.PERMANENT, Outcome.THROTTLED, Outcome.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempt", "status", "again_in"),
+    [
+        (D, 1, Status.DELIVERED, None),
+        (D, 3, Status.DELIVERED, None),
+        (T, 1, Status.FAILED, 1.0),
+        (U, 2, Status.FAILED, 2.0),
+        (H, 1, Status.FAILED, 1.0),
+        (T, 3, Status.POISON, None),
+        (H, 3, Status.POISON, None),
+        (P, 1, Status.POISON, None),
+    ],
+)
+def test_judge__three_attempts__1_2_then_poison(
+    outcome: Outcome, attempt: int, status: Status, again_in: float | None
+) -> None:
+    """AD-5: transient ones twice more, permanent ones never."""
+    verdict = judge(Answer(outcome), attempt, 3, 0.0)
+    assert (verdict.status, verdict.again_in) == (status, again_in)
+
+
+def test_judge__maximum_is_raised__doubles_with_jitter() -> None:
+    """AD-5: 4 s is waited only where more than three attempts are allowed; 20 % more or less."""
+    assert judge(Answer(T), 3, 9, 0.0).again_in == 4.0
+    assert judge(Answer(T), 3, 9, -1.0).again_in == pytest.approx(3.2)
+    assert judge(Answer(T), 3, 9, 1.0).again_in == pytest.approx(4.8)
+    assert judge(Answer(T), 19, 20, 1.0).again_in <= 3600  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(None, 1.0), (0.2, 1.0), (40.0, 40.0), (1e9, 3600.0), (math.inf, 3600.0), (math.nan, 1.0)]
+)
+def test_judge__provider_asks_to_wait__is_waited_for_an_hour_at_most(asked: float | None, waited: float) -> None:
+    """AD-5: the longer of the two; nonsense is none."""
+    assert judge(Answer(H, retry_after=asked), 1, 3, 0.0).again_in == waited
