@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Self
 
 from alerting.catalogue import RuleSpec
 from alerting.conditions import EXTERNAL, find_condition
-from alerting.models import EventState, Origin, Severity
+from alerting.models import Event, EventState, Origin, Severity
 from alerting.signals import Signal
 from alerting.wording import value_words
 
@@ -57,6 +58,21 @@ class Happening:
     muted_by: str = ""
     notified_at: datetime | None = None
     resolved_at: datetime | None = None
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """An event's row as the outbox reads it: to tell of it, not to move it."""
+        return cls(
+            key="",
+            event_id=event.pk,
+            started_at=event.started_at,
+            rule_id=event.rule_id,
+            alert_id=event.alert_id,
+            severity=event.severity,
+            metric=event.metric,
+            labels=event.labels,
+            triggered_at=event.triggered_at,
+        )
 
     @property
     def muted(self) -> bool:

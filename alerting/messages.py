@@ -50,7 +50,7 @@ def item_of(delivery: Delivery, event: Event) -> Item:
         condition=condition_text(event.metric, event.comparison, event.threshold),
         started_at=event.started_at,
         triggered_at=event.triggered_at or delivery.triggered_at,
-        resolved_at=event.resolved_at if delivery.notice == Notice.RESOLVED else None,
+        resolved_at=None if test else event.resolved_at,
         annotations=_plain(event.annotations, ANNOTATIONS_MAX, ANNOTATION_MAX),
         owner=one_line(event.owner, NAME_MAX),
         runbook_url=_web_address(event.runbook_url),

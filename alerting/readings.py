@@ -101,7 +101,7 @@ def _service(cell: Cell, now: datetime) -> Iterable[Signal]:
     """Nothing while flap control waits, nor of what is unknown or stale: the alerts stay as they are."""
     if cell.unconfirmed or cell.status not in _DOWN | _UP:
         return
-    summary = f"{cell.name} is {cell.label}" + (f": {cell.sentence}" if cell.sentence else "")
+    summary = f"{cell.name}: {cell.label}" + (f". {cell.sentence}" if cell.sentence else "")
     texts = {"status": cell.status.word, "runbook_url": cell.runbook_url, "owner": cell.owner}
     labels = {"service": cell.name}
     yield _signal("service_down", cell.status in _DOWN, now, labels, summary, **texts)

@@ -81,7 +81,7 @@ def build_overview(
             _wrong(breaker)
             + _broken_log(log_problem)
             + _broken(broken)
-            + (_wrong_alerts(alerts) if alerts else [])
+            + (_wrong_alerts(alerts, grid) if alerts else [])
             + (_wrong_services(grid) if grid else [])
         ),
         needs_me=tuple(
@@ -125,11 +125,15 @@ def _wrong_services(grid: Grid) -> list[Item]:
     """What the grid says of itself, then failures that nothing else explains and nobody planned (HM-11, HM-12)."""
     link = reverse("admin:health")
     items = [Item("bad", "Service health", notice, link, "Go to service health") for notice in grid.notices]
-    roots = [cell for cell in grid.cells if cell.status in _WRONG and not cell.caused_by and not cell.maintenance]
+    roots = _roots(grid)
     items += [_service_item(cell, grid) for cell in roots[:MOST_SERVICES]]
     if (more := len(roots) - MOST_SERVICES) > 0:
         items.append(Item("bad", f"and {more} more", "Services in trouble.", link, "Go to service health"))
     return items
+
+
+def _roots(grid: Grid) -> list[Cell]:
+    return [cell for cell in grid.cells if cell.status in _WRONG and not cell.caused_by and not cell.maintenance]
 
 
 def _service_item(cell: Cell, grid: Grid) -> Item:
@@ -138,7 +142,7 @@ def _service_item(cell: Cell, grid: Grid) -> Item:
     return Item(cell.tone, f"{cell.name}: {cell.label}", cell.sentence + more, cell_url(cell.name), "Look at it")
 
 
-def _wrong_alerts(alerts: Dashboard) -> list[Item]:
+def _wrong_alerts(alerts: Dashboard, grid: Grid | None) -> list[Item]:
     """Alerting that does not work first, then the critical alerts that fire (AL-3, AD-8)."""
     link, counts = reverse("admin:alerting"), alerts.counts
     items = []
@@ -154,11 +158,14 @@ def _wrong_alerts(alerts: Dashboard) -> list[Item]:
     critical = [
         event for event in alerts.active if event.state == EventState.FIRING and event.severity == Severity.CRITICAL
     ]
+    # A service in trouble has a line of its own below, which says why.
+    told = {cell.name for cell in _roots(grid)[:MOST_SERVICES]} if grid else set()
+    listed = [event for event in critical if event.metric != "service_down" or event.labels.get("service") not in told]
     items += [
         Item("bad", event.rule_name, event.summary, reverse("admin:alerting_event", args=[event.pk]), "Look at it")
-        for event in critical[:MOST_ALERTS]
+        for event in listed[:MOST_ALERTS]
     ]
-    if (more := counts.critical - len(critical[:MOST_ALERTS])) > 0:
+    if (more := counts.critical - len(critical) + len(listed[MOST_ALERTS:])) > 0:
         where = f"{reverse('admin:alerting_events')}?state=firing&severity=critical"
         items.append(Item("bad", f"and {more:,} more", "Critical alerts that fire.", where, "Go to the alerts"))
     return items

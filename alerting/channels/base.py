@@ -48,6 +48,7 @@ class Item:
     condition: str
     started_at: datetime
     triggered_at: datetime
+    #: Of a firing notice too, where it is sent when all is over: it was held back, or tried again.
     resolved_at: datetime | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
@@ -57,6 +58,11 @@ class Item:
     #: The rule's metric, for the category of a trip.
     metric: str = ""
     alert_id: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it tells that something fired which has recovered meanwhile."""
+        return self.notice == Notice.FIRING and self.resolved_at is not None
 
 
 @dataclass(frozen=True)

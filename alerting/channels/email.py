@@ -27,9 +27,14 @@ class EmailSettings(ChannelSettings):
 
     recipients: EmailAddresses = Field(title="Recipients", description="E-mail addresses, one a line.")
     sender: EmailAddress = Field(title="Sender", description="The address that the mail comes from.")
-    transport: Literal["smtp", "sendgrid"] = Field(default="smtp", title="Sent by", description="What is tried first.")
+    transport: Literal["smtp", "sendgrid"] = Field(
+        default="smtp", title="Sent by", description="What is tried first.", json_schema_extra={"words": {**_NAMES}}
+    )
     fallback: Literal["none", "smtp", "sendgrid"] = Field(
-        default="none", title="If that fails", description="Takes over at once when the first is down or refuses."
+        default="none",
+        title="If that fails",
+        description="Takes over at once when the first is down or refuses.",
+        json_schema_extra={"words": {**_NAMES, "none": "nothing"}},
     )
     smtp_host: str = Field(
         default="", validate_default=True, title="Mail server", description="Its host, for example smtp.example.com."
@@ -38,14 +43,15 @@ class EmailSettings(ChannelSettings):
         default=587, ge=1, le=65535, title="Port", description="587 for STARTTLS, 465 for TLS, 25 without encryption."
     )
     smtp_security: Literal["starttls", "tls", "none"] = Field(
-        default="starttls", title="Encryption", description="STARTTLS and TLS check the server's certificate."
+        default="starttls",
+        title="Encryption",
+        description="STARTTLS and TLS check the server's certificate.",
+        json_schema_extra={"words": {**_SECURITIES}},
     )
     smtp_user: str = Field(default="", max_length=200, title="User", description="Empty: the server asks for none.")
-    smtp_password: Password = Field(
-        default=SecretStr(""), validate_default=True, title="Password", description="Of that user."
-    )
+    smtp_password: Password = Field(default="", validate_default=True, title="Password", description="Of that user.")
     sendgrid_api_key: Secret = Field(
-        default=SecretStr(""), validate_default=True, title="SendGrid API key", description="It needs “Mail Send”."
+        default="", validate_default=True, title="SendGrid API key", description="It needs “Mail Send”."
     )
     sendgrid_url: ApiUrl = Field(
         default="", title="SendGrid address", description="Empty: the usual one. For another region or a proxy."

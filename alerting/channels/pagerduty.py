@@ -80,7 +80,11 @@ class PagerDuty(ChannelKind):
 
 def events_of(message: Message, routing_key: str) -> list[dict[str, Any]]:
     """What PagerDuty is sent."""
-    events = [_event(item, routing_key) for item in message.items]
+    events = []
+    for item in message.items:
+        events.append(_event(item, routing_key))
+        if item.is_over:  # else its incident would stay open for ever
+            events.append(_resolution(item, routing_key))
     if more := left_out(message):
         summary = f"{headline(message)}. {more}"[:SUMMARY_MAX]
         payload = {"summary": summary, "source": "opsportal", "severity": "warning"}
@@ -89,9 +93,9 @@ def events_of(message: Message, routing_key: str) -> list[dict[str, Any]]:
 
 
 def _event(item: Item, routing_key: str) -> dict[str, Any]:
-    key = (item.alert_id or item.event_id)[:KEY_MAX]
+    key = _key(item)
     if item.notice == Notice.RESOLVED:
-        return {"routing_key": routing_key, "event_action": "resolve", "dedup_key": key}
+        return _resolution(item, routing_key)
     details = {"Condition": item.condition, "Value": item.value, "Owner": item.owner, **item.annotations}
     payload: dict[str, Any] = {
         "summary": f"{item.rule_name}: {item.summary}"[:SUMMARY_MAX],
@@ -108,6 +112,14 @@ def _event(item: Item, routing_key: str) -> dict[str, Any]:
     if found := [{"href": url, "text": text} for text, url in links if url]:
         event["links"] = found
     return event
+
+
+def _resolution(item: Item, routing_key: str) -> dict[str, Any]:
+    return {"routing_key": routing_key, "event_action": "resolve", "dedup_key": _key(item)}
+
+
+def _key(item: Item) -> str:
+    return (item.alert_id or item.event_id)[:KEY_MAX]
 
 
 def _trigger(routing_key: str, key: str, payload: dict[str, Any]) -> dict[str, Any]:

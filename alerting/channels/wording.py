@@ -11,7 +11,9 @@ _HEADS = {Notice.RESOLVED: "RESOLVED", Notice.TEST: "TEST"}
 
 
 def head(item: Item) -> str:
-    """`CRITICAL`, `RESOLVED` or `TEST`: what the message is, in one word."""
+    """`CRITICAL`, `CRITICAL, OVER`, `RESOLVED` or `TEST`: what the message is, in a word."""
+    if item.is_over:
+        return f"{item.severity.upper()}, OVER"
     return _HEADS.get(Notice(item.notice), item.severity.upper())
 
 
@@ -45,6 +47,8 @@ def purpose(item: Item) -> str:
         return "This is a test of the channel. Nothing is wrong, and nothing needs to be done."
     if item.notice == Notice.RESOLVED:
         return "It has recovered. Nothing needs to be done."
+    if item.is_over:
+        return "This reaches you late: it has recovered meanwhile."
     return ""
 
 

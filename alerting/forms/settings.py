@@ -167,7 +167,7 @@ class _Lines(forms.CharField):
 
 
 def _lines(info: FieldInfo, help_text: str, present: Any) -> forms.Field:
-    kept = f"{len(present)} set. What you type here is added to them." if present else "One a line."
+    kept = f"{len(present)} set. What you type here is added to them." if present else ""
     return _Lines(
         label=f"Add: {_label(info)}" if present else _label(info),
         required=False,
@@ -193,8 +193,11 @@ def _plain(sort: str, info: FieldInfo, help_text: str) -> forms.Field:
     if sort == "switch":
         return forms.BooleanField(**common)
     if sort == "choice":
+        words = _words(info)
         return forms.ChoiceField(
-            **common, choices=[(one, one) for one in _options(info.annotation)], error_messages=NO_CHOICE
+            **common,
+            choices=[(one, words.get(one, one)) for one in _options(info.annotation)],
+            error_messages=NO_CHOICE,
         )
     if sort == "whole":
         return forms.IntegerField(
@@ -219,6 +222,13 @@ def _options(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return [str(one) for one in get_args(annotation)]
     return [option for one in get_args(annotation) if one is not type(None) for option in _options(one)]
+
+
+def _words(info: FieldInfo) -> dict[str, str]:
+    """What people call the options, where the class says so."""
+    extra = info.json_schema_extra
+    words = extra.get("words") if isinstance(extra, dict) else None
+    return {name: str(word) for name, word in words.items()} if isinstance(words, dict) else {}
 
 
 def _label(info: FieldInfo) -> str:

@@ -115,28 +115,13 @@ def _replaced(stand_ins: Sequence[Delivery], *, by: Actor, now: datetime) -> lis
         event = Event.objects.filter(id=stand_in.event_id, started_at=stand_in.event_started_at).first()
         if event is not None and event.triggered_at is not None:
             only_this = replace(NO_RULE, channel_ids=(stand_in.channel_id,))
-            rows += outbox.message_rows(catalogue, only_this, _happening(event), now)
+            rows += outbox.message_rows(catalogue, only_this, Happening.of(event), now)
     outbox.insert(rows)
     numbers = [row.pk for row in usable]
     Delivery.objects.filter(id__in=numbers).update(
         settled_at=now, settled_by=by.label[:200], settled_note="Retried: the channel can be used again."
     )
     return numbers
-
-
-def _happening(event: Event) -> Happening:
-    """The event as the outbox reads it."""
-    return Happening(
-        key="",
-        event_id=event.pk,
-        started_at=event.started_at,
-        rule_id=event.rule_id,
-        alert_id=event.alert_id,
-        severity=event.severity,
-        metric=event.metric,
-        labels=event.labels,
-        triggered_at=event.triggered_at,
-    )
 
 
 def _resolve(chosen: QuerySet[Delivery], *, by: Actor, note: str, cause: str = "") -> int:

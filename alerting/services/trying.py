@@ -56,7 +56,7 @@ def send_test(channel: Channel, *, by: Actor, now: datetime | None = None) -> Ev
         if row.pk in known.unusable:
             raise WrongState(f"{known.unusable[row.pk]} Nothing was sent.")
         event = _event(row, by, now)
-        made = outbox.insert(outbox.rows_of_test(known.targets.get(row.pk, ()), _happening(event), now))
+        made = outbox.insert(outbox.rows_of_test(known.targets.get(row.pk, ()), Happening.of(event), now))
         if not made:
             raise WrongState("This channel has no recipient. Nothing was sent: edit it and add one.")
         _audit(row, by, event)
@@ -91,20 +91,6 @@ def _event(channel: Channel, by: Actor, now: datetime) -> Event:
         notified_at=now,
         resolved_at=now,
         resolved_by="a test is over at once",
-    )
-
-
-def _happening(event: Event) -> Happening:
-    return Happening(
-        key="",
-        event_id=event.pk,
-        started_at=event.started_at,
-        rule_id=None,
-        alert_id=event.alert_id,
-        severity=event.severity,
-        metric=event.metric,
-        labels=event.labels,
-        triggered_at=event.triggered_at,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from alerting import keys
+from alerting.channels.wording import facts, headline, purpose
 from alerting.messages import build_message, condition_text, one_line, value_text
 from alerting.models import Delivery, Event, EventState, Notice, Origin, Priority, Severity
 
@@ -96,10 +97,19 @@ def test_message__test__says_so() -> None:
 
 
 def test_message__resolved__says_when() -> None:
-    """AL-3: only the recovery notice tells of the recovery, also where the event has recovered meanwhile."""
+    """AL-3: the recovery notice tells when."""
     told = event(resolved_at=AT + timedelta(hours=1))
-    assert message_of(told, notice=Notice.RESOLVED).items[0].resolved_at == AT + timedelta(hours=1)
-    assert message_of(told).items[0].resolved_at is None
+    (item,) = message_of(told, notice=Notice.RESOLVED).items
+    assert item.resolved_at == AT + timedelta(hours=1) and not item.is_over
+
+
+def test_message__sent_when_all_is_over__says_so() -> None:
+    """AD-7: a message that was held back or retried must not alarm anybody of what has recovered."""
+    message = message_of(event(resolved_at=AT + timedelta(hours=1)))
+    assert message.newest.is_over and headline(message).startswith("[CRITICAL, OVER]")
+    assert ("Resolved at", "2026-01-31 15:05:09 UTC") in facts(message.newest)
+    assert "recovered meanwhile" in purpose(message.newest)
+    assert not message_of(event()).newest.is_over
 
 
 def test_message__digest__tells_the_newest_twenty_and_counts_the_rest() -> None:

@@ -105,7 +105,7 @@ def test_service__down_for_15_seconds__is_an_alert_and_ends_with_it(desk: Desk) 
     ticker.tick(now)
     event = Event.objects.get(metric="service_down")
     assert (event.state, event.labels, event.origin) == ("pending", {"service": "orders"}, "portal")
-    assert event.summary == "orders is unreachable: The connection was refused."
+    assert event.summary == "orders: unreachable. The connection was refused."
     assert event.annotations["status"] == "unreachable" and event.runbook_url == "https://wiki.example.com/orders"
     ticker.tick(now + timedelta(seconds=16))
     assert Delivery.objects.filter(event_id=event.id).count() == 1

@@ -373,3 +373,10 @@ def test_connecting__time_of_an_attempt__is_gone_after_it() -> None:
         assert connecting.seconds_left() <= 5
     with pytest.raises(TimeoutError):
         connecting.seconds_left()
+
+
+def test_settings__secrets_left_out__are_none() -> None:
+    """AC-2: also as JSON, which is strict."""
+    left_out = '{"recipients": ["ops@example.com"], "sender": "portal@example.com", "smtp_host": "mail.example.com"}'
+    settings = EmailSettings.model_validate_json(left_out)
+    assert settings.smtp_password.get_secret_value() == settings.sendgrid_api_key.get_secret_value() == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -39,6 +40,14 @@ def test_pagerduty__recovery__resolves_the_same_incident(providers: Providers) -
     send(providers, message(notice="resolved", key="other"))
     first, second = (request.json for request in providers.pagerduty.received)
     assert second["event_action"] == "resolve" and second["dedup_key"] == first["dedup_key"] and "payload" not in second
+
+
+def test_pagerduty__told_when_all_is_over__leaves_no_incident_open(providers: Providers) -> None:
+    """AD-7: the recovery may have gone out before."""
+    send(providers, message(resolved_at=datetime(2026, 1, 31, 15, tzinfo=UTC)))
+    events = [request.json for request in providers.pagerduty.received]
+    assert [event["event_action"] for event in events] == ["trigger", "resolve"]
+    assert events[0]["dedup_key"] == events[1]["dedup_key"]
 
 
 def test_pagerduty__digest__is_one_event_for_each_alert(providers: Providers) -> None:
