@@ -42,6 +42,16 @@ WHERE e.id IS NULL OR p.rule_id IS NOT NULL AND (
     OR r.threshold <> e.threshold OR NOT e.labels @> r.labels)
 ORDER BY p.key
 """  # noqa: S608  (constants of this module)
+# Pending ones wait as long as their rule says now.
+_WAIT_ANEW = """
+WITH locked AS MATERIALIZED (
+    SELECT p.key, p.event_started_at + make_interval(secs => r.for_seconds) AS due_at
+    FROM alerting_episode p JOIN alerting_rule r ON r.id = p.rule_id
+    WHERE NOT p.firing AND p.due_at <> p.event_started_at + make_interval(secs => r.for_seconds)
+    ORDER BY p.key FOR UPDATE OF p
+)
+UPDATE alerting_episode p SET due_at = l.due_at FROM locked l WHERE p.key = l.key
+"""
 _OWN = """
 SELECT p.event_id, p.event_started_at, e.metric, e.fingerprint
 FROM alerting_episode p JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at
@@ -93,7 +103,12 @@ def tell_muted(now: datetime) -> int:
 
 
 def drop_changed(now: datetime) -> int:
-    """Episodes of rules that were deleted, switched off or changed to be about something else resolve; how many did."""
+    """Episodes of rules that were deleted, switched off or changed to be about something else resolve; how many did.
+
+    Where only `for` was changed, what is pending waits as long as it says now.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_WAIT_ANEW)
     return _resolve([(row[0], row[1], row[2]) for row in _rows(_RULES_GONE, [])], now)
 
 

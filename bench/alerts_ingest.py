@@ -39,7 +39,7 @@ ALERTS, VALUES = "/api/v1/alerts", "/api/v1/observations"
 
 @dataclass(frozen=True)
 class Kind:
-    """One way of sending: its name for people and for alerts.lua, the address, items a request, and what is aimed at."""
+    """One way of sending: its name for people and for alerts.lua, the address, items a request, and the aim."""
 
     name: str
     word: str

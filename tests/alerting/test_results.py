@@ -1,4 +1,4 @@
-"""What follows from an answer, purely (AD-5)."""
+"""What follows from an answer, and how it is written (AD-4, AD-5)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 
 import pytest
 
+from alerting import claiming, results
 from alerting.channels.base import Answer
-from alerting.models import Outcome, Status
-from alerting.results import judge
+from alerting.models import Attempt, Channel, Delivery, Outcome, Status
+from alerting.results import Result, judge
+from tests.alerting.outgoing import queue
 
 T, U, P, H, D = Outcome.TRANSIENT, Outcome.UNKNOWN, Outcome.PERMANENT, Outcome.THROTTLED, Outcome.DELIVERED
 
@@ -48,3 +50,22 @@ def test_judge__maximum_is_raised__doubles_with_jitter() -> None:
 def test_judge__provider_asks_to_wait__is_waited_for_an_hour_at_most(asked: float | None, waited: float) -> None:
     """AD-5: the longer of the two; nonsense is none."""
     assert judge(Answer(H, retry_after=asked), 1, 3, 0.0).again_in == waited
+
+
+@pytest.mark.parametrize(("again", "attempts"), [(True, 1), (False, 2)], ids=["looked", "did not look"])
+def test_write__nobody_knows_whether_it_was_written__no_attempt_twice(
+    transactional_db: None, again: bool, attempts: int
+) -> None:
+    """AD-4: the connection broke at the commit; the second time looks first. Else the row would count a late result."""
+    channel = Channel.objects.create(name="desk", kind="webhook", sealed="")
+    queue(channel, ["https://example.com/1"])
+    connection = claiming.connect()
+    try:
+        (claimed,) = claiming.claim(connection, 5)
+        result = Result(claimed, Answer(D, "Taken."), began=claimed.at, ended=claimed.at + 0.02)
+        results.write(connection, [result], most=3)
+        results.write(connection, [result], most=3, again=again)
+    finally:
+        connection.close()
+    assert Attempt.objects.count() == attempts
+    assert Delivery.objects.get().status == Status.DELIVERED and Delivery.objects.get().attempts == 1

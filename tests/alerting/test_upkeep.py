@@ -94,6 +94,16 @@ def test_open_episode__value_still_bad_for_the_changed_rule__begins_anew() -> No
     assert states() == ["resolved", "firing"]
 
 
+def test_pending__rule_waits_for_another_time__it_does_so_at_once() -> None:
+    """AL-1, AL-3: a shorter `for` holds for what is pending as well."""
+    rule = a_rule(hook(), for_seconds=3_600)
+    take(value(0.06, ago(30)))
+    Rule.objects.filter(pk=rule.pk).update(for_seconds=20)
+    assert upkeep.promote(timezone.now()) == 0
+    upkeep.drop_changed(timezone.now())
+    assert upkeep.promote(timezone.now()) == 1
+
+
 def test_open_episode__event_dropped_with_its_month__is_forgotten() -> None:
     """AL-9: an alert that fires for longer than events are kept begins anew with the next value."""
     an_external_rule(hook())

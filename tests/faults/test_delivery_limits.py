@@ -13,11 +13,12 @@ from django.db import connection
 
 from alerting.models import Delivery, Event, Rule, Status
 from alerting.nudging import nudge
+from alerting.pressure import BELIEVED_SECONDS
 from bench.receiver import Receiver, running_receiver
 from tests.alerting.outgoing import make_webhook, queue
 from tests.alerting.sending_out import away_from_the_edge
 from tests.api.conftest import key_of
-from tests.faults.fleet import Fleet, Member, ask, fleet, until_served
+from tests.faults.fleet import Fleet, Member, ask, fleet, pause, until_served
 from tests.waiting import until
 
 DISPATCHERS = 4
@@ -94,6 +95,7 @@ def test_queue_full__every_process_refuses__until_it_is_shallow_again(web: Membe
     (first,) = Delivery.objects.all()
     assert first.status == Status.PENDING
     _fill(first.pk, FULL - 1)
+    pause(BELIEVED_SECONDS)  # so long a process may believe what it has just seen: an almost empty queue
     refusals = [post(number) for number in range(2, 22)]
     assert {status for status, _, _ in refusals} == {503}
     assert {headers["retry-after"] for _, headers, _ in refusals} == {"60"}

@@ -14,6 +14,7 @@ from tests.alerting.outgoing import queue
 from tests.alerting.providers import steps
 from tests.alerting.providers.fixtures import providers
 from tests.alerting.sending_out import Hook, all_are, dispatching
+from tests.faults.fleet import fleet
 from tests.waiting import until
 
 __all__ = ["providers"]
@@ -58,3 +59,12 @@ def test_deliveries__redis_hangs__go_out_all_the_same(hook: Hook, redis_server: 
         until(all_are(Status.DELIVERED))
     assert len(hook.sent()) == 30
     assert not Delivery.objects.filter(taken_over__gt=0).exists()
+
+
+def test_worker__starts_while_redis_is_stopped__delivers(hook: Hook, redis_server: Any) -> None:
+    """AD-2, AD-14: the dispatcher begins with its process; it waits for no broker and no tick."""
+    queue(hook.channel, hook.recipients(10))
+    with redis_server.stopped(), fleet() as crew:
+        crew.add("alerts")
+        until(all_are(Status.DELIVERED), seconds=60)
+    assert len(hook.sent()) == 10
