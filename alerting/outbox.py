@@ -30,7 +30,7 @@ SELECT d.event_id, d.event_started_at,
         || to_char(date_trunc('hour', e.resolved_at, 'UTC') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:00:00"Z"'),
     date_trunc('hour', e.resolved_at, 'UTC'),
     d.channel_id, d.kind, d.recipient_hash, d.recipient_sealed, d.recipient_shown, 'resolved', e.severity + 1,
-    'pending', %(now)s, e.resolved_at, NULL, ''
+    'pending', least(%(now)s, clock_timestamp()), e.resolved_at, NULL, ''
 FROM unnest(%(ids)s::uuid[], %(starts)s::timestamptz[]) AS o (id, started_at)
 JOIN alerting_event e ON e.id = o.id AND e.started_at = o.started_at
 JOIN alerting_delivery d ON d.event_id = o.id

@@ -27,8 +27,9 @@ BEGIN
         recipient_hash, recipient_sealed, recipient_shown, notice, priority, status, due_at, triggered_at, finished_at,
         outcome)
     SELECT d.event_id, d.event_started_at, d.dedup_key, d.hour_bucket, d.channel_id, d.kind,
-        d.recipient_hash, d.recipient_sealed, d.recipient_shown, d.notice, d.priority, d.status, d.due_at,
-        d.triggered_at, d.finished_at, d.outcome
+        d.recipient_hash, d.recipient_sealed, d.recipient_shown, d.notice, d.priority, d.status,
+        -- By PostgreSQL's clock, as they are claimed: the sender's may run ahead.
+        least(d.due_at, clock_timestamp()), d.triggered_at, d.finished_at, d.outcome
     FROM json_to_recordset(told) AS d (event_id uuid, event_started_at timestamptz, dedup_key text, earlier_key text,
         hour_bucket timestamptz, channel_id bigint, kind text, recipient_hash text, recipient_sealed text,
         recipient_shown text, notice text, priority smallint, status text, due_at timestamptz,

@@ -351,3 +351,13 @@ def test_channel__of_an_unknown_kind__is_set_aside() -> None:
     a_rule(odd)
     take(value(0.06))
     assert Delivery.objects.get().status == "poison"
+
+
+def test_fired__on_a_host_whose_clock_runs_ahead__is_due_at_once() -> None:
+    """AD-2: deliveries are claimed by PostgreSQL's clock, so a host's wrong one must not hold them back."""
+    a_rule(hook())
+    ahead = timezone.now() + timedelta(hours=3)
+    take(value(0.062, ago(30)), now=ahead)
+    take(value(0.01, ago(10)), now=ahead)
+    assert len(notices()) == 2
+    assert all(due_at <= timezone.now() for due_at in Delivery.objects.values_list("due_at", flat=True))
