@@ -51,6 +51,7 @@ def item_of(delivery: Delivery, event: Event) -> Item:
         started_at=event.started_at,
         triggered_at=event.triggered_at or delivery.triggered_at,
         resolved_at=None if test else event.resolved_at,
+        ended_by="" if test else event.resolved_by,
         annotations=_plain(event.annotations, ANNOTATIONS_MAX, ANNOTATION_MAX),
         owner=one_line(event.owner, NAME_MAX),
         runbook_url=_web_address(event.runbook_url),

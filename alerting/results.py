@@ -10,12 +10,15 @@ from typing import Any
 from alerting import metrics
 from alerting.channels.base import Answer
 from alerting.claiming import OPEN, Claimed, Connection
-from alerting.limits import Asked
+from alerting.limits import UNLIMITED, Asked
 from alerting.models import Outcome, Status
 
 #: Seconds before the second attempt; doubled for each further one.
 FIRST_RETRY_SECONDS = 1.0
 JITTER = 0.2
+#: A trip of the breaker protects: it is tried for about an hour, and never waits long for Redis to come back.
+TRIP_ATTEMPTS = 720
+TRIP_RETRY_SECONDS = 5.0
 #: No provider is waited for longer than this, whatever it asks.
 MOST_WAIT_SECONDS = 3600.0
 #: Attempts after which no further doubling: the exponent stays small.
@@ -47,13 +50,18 @@ class Result:
     asked: Asked | None = None
 
 
-def judge(answer: Answer, attempt: int, most: int, jitter: float) -> Verdict:
-    """What follows from the answer to attempt number `attempt` (from 1) of at most `most`; jitter from -1 to 1."""
+def judge(answer: Answer, attempt: int, most: int, jitter: float, *, trip: bool = False) -> Verdict:
+    """What follows from the answer to attempt number `attempt` (from 1) of at most `most`; jitter from -1 to 1.
+
+    `trip`: it is no message but the breaker's trip, which is tried for longer.
+    """
     if answer.outcome == Outcome.DELIVERED:
         return Verdict(Status.DELIVERED)
-    if answer.outcome == Outcome.PERMANENT or attempt >= most:
+    if answer.outcome == Outcome.PERMANENT or attempt >= (max(most, TRIP_ATTEMPTS) if trip else most):
         return Verdict(Status.POISON)
     backoff = FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS) * (1 + JITTER * jitter)
+    if trip:
+        backoff = min(backoff, TRIP_RETRY_SECONDS)
     asked = answer.retry_after or 0.0
     # `min` last: a NaN that a provider's number became is not waited for.
     return Verdict(Status.FAILED, min(MOST_WAIT_SECONDS, asked if asked > backoff else backoff))
@@ -109,7 +117,9 @@ def write(
     Raises `psycopg.Error`: then nothing was written, unless the connection broke before PostgreSQL could say so.
     """
     verdicts = [
-        judge(each.answer, each.claimed.attempts + 1, most, 2.0 * draw() - 1.0)
+        judge(
+            each.answer, each.claimed.attempts + 1, most, 2.0 * draw() - 1.0, trip=each.claimed.kind in UNLIMITED
+        )
         if each.tried
         else Verdict(Status.POISON)
         for each in results

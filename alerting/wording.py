@@ -10,6 +10,22 @@ from alerting.models.rules import Comparison
 
 #: Seconds of the units in which people give durations, the longest first.
 UNITS = (("h", 3600, "hours"), ("min", 60, "minutes"), ("s", 1, "seconds"))
+#: What `Event.resolved_by` says where nobody resolved it and nothing is known to have recovered.
+NOT_TOLD_AGAIN = "not told again"
+RULE_DELETED = "the rule was deleted"
+RULE_DISABLED = "the rule was switched off"
+RULE_CHANGED = "the rule was changed"
+NOT_WATCHED = "it is not watched any more"
+#: Of these what was wrong may still be so.
+UNWATCHED = frozenset({RULE_DELETED, RULE_DISABLED, RULE_CHANGED, NOT_WATCHED})
+ENDINGS = {
+    NOT_TOLD_AGAIN: "Its sender has not told of it again, so it counts as over.",
+    NOT_WATCHED: "What it was about is not watched any more. Nobody knows whether it has recovered.",
+    **{
+        why: f"Nobody watches it any more, for {why}. The value may still be bad."
+        for why in (RULE_DELETED, RULE_DISABLED, RULE_CHANGED)
+    },
+}
 _SIGN_WORDS = {
     Comparison.GT: "above",
     Comparison.GTE: "at or above",

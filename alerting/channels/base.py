@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from alerting.models import Notice, Outcome, Severity
+from alerting.wording import UNWATCHED
 
 #: Seconds that one attempt may take in all. A lease is longer (`alerting.claiming.LEASE_SECONDS`).
 CONNECT_SECONDS = 3.0
@@ -50,6 +51,8 @@ class Item:
     triggered_at: datetime
     #: Of a firing notice too, where it is sent when all is over: it was held back, or tried again.
     resolved_at: datetime | None = None
+    #: `Event.resolved_by`: what ended it, where it was no recovery.
+    ended_by: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     runbook_url: str = ""
@@ -62,7 +65,7 @@ class Item:
     @property
     def is_over(self) -> bool:
         """Whether it tells that something fired which has recovered meanwhile."""
-        return self.notice == Notice.FIRING and self.resolved_at is not None
+        return self.notice == Notice.FIRING and self.resolved_at is not None and self.ended_by not in UNWATCHED
 
 
 @dataclass(frozen=True)

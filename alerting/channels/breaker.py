@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error, connection
+from django.utils import timezone
 
 from alerting.channels.base import Answer, ChannelKind, ChannelSettings, Item, Message, Recipient
 from alerting.conditions import find_condition
 from alerting.models import Outcome
 from circuit import services
 from circuit.errors import CannotReach, InvalidInput, WrongState
-from circuit.models import Category, Source
+from circuit.models import Category, Kind, Source, Transition
 from opsportal.accounts.actors import Actor
+from opsportal.accounts.stepup import clean_reason
 
 log = logging.getLogger(__name__)
 
 #: What `circuit.services` takes as a reason.
 REASON_MAX = 500
+#: An alert that is over halts trading only if it fired at most so long ago: nobody wants last night's spike to.
+STALE = timedelta(minutes=5)
 
 
 class BreakerSettings(ChannelSettings):
@@ -44,11 +49,18 @@ class Breaker(ChannelKind):
     def send(self, settings: Any, recipient: str, message: Message) -> Answer:
         """Trip it. That it is tripped already is what was wanted."""
         item = message.newest
+        if why := _too_late(item, timezone.now()):
+            return Answer(Outcome.PERMANENT, why)
+        by = Actor.system(f"rule “{item.rule_name}”")
+        reason = _reason(item)
+        if _made(reason):
+            # The worker before died between the trip and its commit; since then somebody may have reset the breaker.
+            return Answer(Outcome.DELIVERED, "The breaker was tripped by this rule for this alert before.")
         condition = find_condition(item.metric)
         try:
             services.trip_breaker(
-                by=Actor.system(f"rule “{item.rule_name}”"),
-                reason=_reason(item),
+                by=by,
+                reason=reason,
                 category=condition.category if condition else Category.OTHER,
                 source=Source.RULE,
             )
@@ -75,8 +87,23 @@ class Breaker(ChannelKind):
 
 def _reason(item: Item) -> str:
     """What the history shows; nothing that was written into an alert may keep the breaker from tripping."""
-    words = f"Rule “{item.rule_name}”: {item.summary}"
-    return "".join(c if c.isprintable() else " " for c in words)[:REASON_MAX]
+    mark = f" [alert {item.event_id[:8]}]"
+    words = "".join(c if c.isprintable() else " " for c in f"Rule “{item.rule_name}”: {item.summary}")
+    return words[: REASON_MAX - len(mark)] + mark
+
+
+def _too_late(item: Item, now: datetime) -> str:
+    if not item.is_over or now - item.triggered_at <= STALE:
+        return ""
+    return "The alert was over before trading could be halted, so it was not. Trip the breaker by hand if it must be."
+
+
+def _made(reason: str) -> bool:
+    """Whether this very alert has tripped the breaker, as its reason tells. Not known: no."""
+    try:
+        return Transition.objects.filter(kind=Kind.TRIP, source=Source.RULE, reason=clean_reason(reason)).exists()
+    except Error:
+        return False
 
 
 def _give_back() -> None:

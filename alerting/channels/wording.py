@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from alerting.channels.base import Item, Message
 from alerting.models import Notice
+from alerting.wording import ENDINGS, UNWATCHED
 
 _HEADS = {Notice.RESOLVED: "RESOLVED", Notice.TEST: "TEST"}
 
@@ -14,6 +15,8 @@ def head(item: Item) -> str:
     """`CRITICAL`, `CRITICAL, OVER`, `RESOLVED` or `TEST`: what the message is, in a word."""
     if item.is_over:
         return f"{item.severity.upper()}, OVER"
+    if item.notice == Notice.RESOLVED and item.ended_by in UNWATCHED:
+        return "NOT WATCHED"
     return _HEADS.get(Notice(item.notice), item.severity.upper())
 
 
@@ -46,10 +49,16 @@ def purpose(item: Item) -> str:
     if item.notice == Notice.TEST:
         return "This is a test of the channel. Nothing is wrong, and nothing needs to be done."
     if item.notice == Notice.RESOLVED:
-        return "It has recovered. Nothing needs to be done."
+        return _ending(item)
     if item.is_over:
-        return "This reaches you late: it has recovered meanwhile."
+        return f"This reaches you late. {_ending(item)}"
     return ""
+
+
+def _ending(item: Item) -> str:
+    if not item.ended_by:
+        return "It has recovered. Nothing needs to be done."
+    return ENDINGS.get(item.ended_by, "Somebody resolved it by hand in the portal.")
 
 
 def clock(at: datetime) -> str:

@@ -14,14 +14,14 @@ from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.accounts.changes import Change, Verb, change_one, plan_change, users_to_change
 from opsportal.accounts.models import User, UserSession
 from opsportal.accounts.refusals import WrongState
-from opsportal.accounts.roles import MATRIX, Role
+from opsportal.accounts.roles import MATRIX, Role, permissions_of
 from opsportal.accounts.session_ending import end_session, reference_of
 from opsportal.audit.models import Entry
 from tests.audit.entries import signed_in
 from tests.factories import UserFactory
 
 ROOT = Actor.system("test")
-VIEWING = ("circuit.view_breaker", "health.view_service", "health.view_maintenance")
+VIEWING = tuple(permissions_of(Role.VIEWER))
 ONE_TIME = re.compile(r"[a-zA-Z2-9]{5}(-[a-zA-Z2-9]{5}){3}")
 TO_VIEWER = Change(Verb.ROLE, role=Role.VIEWER)
 SHUTTING_OUT = [Change(Verb.SIGN_OUT), Change(Verb.DISABLE)]

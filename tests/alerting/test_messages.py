@@ -108,8 +108,25 @@ def test_message__sent_when_all_is_over__says_so() -> None:
     message = message_of(event(resolved_at=AT + timedelta(hours=1)))
     assert message.newest.is_over and headline(message).startswith("[CRITICAL, OVER]")
     assert ("Resolved at", "2026-01-31 15:05:09 UTC") in facts(message.newest)
-    assert "recovered meanwhile" in purpose(message.newest)
+    assert purpose(message.newest).startswith("This reaches you late. It has recovered.")
     assert not message_of(event()).newest.is_over
+
+
+@pytest.mark.parametrize(
+    ("by", "said", "over"),
+    [
+        ("", "It has recovered. Nothing needs to be done.", True),
+        ("not told again", "Its sender has not told of it again", True),
+        ("ada", "Somebody resolved it by hand", True),
+        ("the rule was switched off", "The value may still be bad.", False),
+    ],
+)
+def test_message__ended_otherwise__does_not_speak_of_a_recovery(by: str, said: str, over: bool) -> None:
+    """AL-3: whoever reads "recovered" goes back to sleep."""
+    told = event(resolved_at=AT + timedelta(hours=1), resolved_by=by)
+    resolved = message_of(told, notice=Notice.RESOLVED)
+    assert said in purpose(resolved.newest) and ("NOT WATCHED" in headline(resolved)) is not over
+    assert ("OVER" in headline(message_of(told))) is over
 
 
 def test_message__digest__tells_the_newest_twenty_and_counts_the_rest() -> None:

@@ -9,7 +9,7 @@ import pytest
 from alerting import claiming, results
 from alerting.channels.base import Answer
 from alerting.models import Attempt, Channel, Delivery, Outcome, Status
-from alerting.results import Result, judge
+from alerting.results import TRIP_ATTEMPTS, TRIP_RETRY_SECONDS, Result, judge
 from tests.alerting.outgoing import queue
 
 T, U, P, H, D = Outcome.TRANSIENT, Outcome.UNKNOWN, Outcome.PERMANENT, Outcome.THROTTLED, Outcome.DELIVERED
@@ -69,3 +69,13 @@ def test_write__nobody_knows_whether_it_was_written__no_attempt_twice(
         connection.close()
     assert Attempt.objects.count() == attempts
     assert Delivery.objects.get().status == Status.DELIVERED and Delivery.objects.get().attempts == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TRANSIENT, Outcome.UNKNOWN, Outcome.THROTTLED])
+def test_judge__a_trip_that_could_not_be_made__is_tried_for_an_hour(outcome: Outcome) -> None:
+    """AL-5, AD-5: an outage of Redis must not cost the protection: no three attempts, and never a long wait."""
+    waits = [judge(Answer(outcome), attempt, 3, 0.0, trip=True).again_in for attempt in range(1, TRIP_ATTEMPTS)]
+    assert all(wait is not None and wait <= TRIP_RETRY_SECONDS for wait in waits)
+    assert sum(filter(None, waits)) > 3500
+    assert judge(Answer(outcome), TRIP_ATTEMPTS, 3, 0.0, trip=True).status == Status.POISON
+    assert judge(Answer(Outcome.PERMANENT), 1, 3, 0.0, trip=True).status == Status.POISON

@@ -44,7 +44,7 @@ def test_queues__missing_key_and_other_kind__are_told_apart(redis: redis_client.
 def test_queues__tasks_that_wait__are_counted(redis: redis_client.Redis) -> None:
     """HM-5: Celery's queues are Redis lists."""
     redis.rpush("celery", "{}", "{}")
-    assert {queue.name: queue.length for queue in read_queues(0).celery} == {"celery": 2, "health": 0}
+    assert {queue.name: queue.length for queue in read_queues(0).celery} == {"celery": 2, "health": 0, "alerts": 0}
 
 
 def test_queues__redis_down__are_not_available(redis_server: EmbeddedRedis) -> None:

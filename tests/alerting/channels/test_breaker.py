@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis as redis_client
 from django.db import connection
+from django.utils import timezone
 
 from alerting.channels.base import Answer
 from alerting.channels.breaker import Breaker
@@ -40,7 +42,7 @@ def test_trip__by_a_rule__halts_trading(redis: redis_client.Redis) -> None:
     assert redis.get("circuit_breaker:state") == "TRIPPED"
     trip = Transition.objects.latest("at")
     assert (trip.category, trip.source, trip.actor_label) == ("drawdown", "rule", "rule “Drawdown of a strategy”")
-    assert trip.reason == "Rule “Drawdown of a strategy”: Drawdown is 5.2 %, limit 5 %"
+    assert trip.reason.startswith("Rule “Drawdown of a strategy”: Drawdown is 5.2 %, limit 5 % [alert ")
 
 
 def test_trip__tripped_already__is_done(redis: redis_client.Redis) -> None:
@@ -49,6 +51,26 @@ def test_trip__tripped_already__is_done(redis: redis_client.Redis) -> None:
     answer = send()
     assert answer.outcome == Outcome.DELIVERED and answer.sentence.startswith("Already tripped by somebody")
     assert Transition.objects.filter(kind="trip").count() == 1
+
+
+def test_trip__made_before_its_worker_died__is_not_made_again(redis: redis_client.Redis) -> None:
+    """AD-2, AL-5: between the trip and its commit a worker may die; by then somebody may have reset the breaker."""
+    assert send().outcome == Outcome.DELIVERED
+    services.reset_breaker(by=DESK, reason="Checked: the strategy is flat again", acknowledged=True)
+    again = send()
+    assert again.outcome == Outcome.DELIVERED and "before" in again.sentence
+    assert redis.get("circuit_breaker:state") == "OPEN"
+    assert send(event_id="another-alert").outcome == Outcome.DELIVERED
+    assert redis.get("circuit_breaker:state") == "TRIPPED"
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(1, "TRIPPED"), (6, "OPEN")])
+def test_trip__of_an_alert_that_is_over__is_made_only_soon(redis: redis_client.Redis, minutes: int, state: str) -> None:
+    """AL-5: a spike trips also when it has ended a moment ago; what was over long ago needs a person."""
+    fired = timezone.now() - timedelta(minutes=minutes)
+    answer = send(triggered_at=fired, resolved_at=timezone.now())
+    assert redis.get("circuit_breaker:state") == state
+    assert answer.outcome == (Outcome.DELIVERED if state == "TRIPPED" else Outcome.PERMANENT)
 
 
 def test_trip__redis_is_away__is_tried_again(redis_server: EmbeddedRedis) -> None:
