@@ -7,6 +7,7 @@ cannot be is set aside, and the others go on.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +18,22 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextLoader
 
-from alerting.models import Delivery, Event
+from alerting import metrics
+from alerting.channels import KINDS
+from alerting.models import Delivery, Event, Notice, Priority
 from opsportal.observability.postgres import connect_apart
+
+log = logging.getLogger(__name__)
 
 #: Longer than an attempt may take (`channels.base.SEND_SECONDS`), the wait for a thread, and the writing of its result.
 LEASE_SECONDS = 30
 #: So often a worker may die or hang over one delivery before it is set aside: it may be what kills them.
 MOST_TAKEN_OVER = 10
 STATEMENT_SECONDS = 10.0
+#: A digest tells so many events and counts the others.
+TOLD_MAX = 20
+#: Kinds whose messages go out one by one when the recipient's hour has ended, too.
+SINGLE = tuple(kind.name for kind in KINDS.values() if not kind.digests)
 #: Ours alone in the connection: the queue is read by its index whatever the statistics of a minute ago say.
 _PLANNING = (
     "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; "
@@ -64,12 +73,13 @@ WITH picked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT id, hour_bucket, lease IS NOT NULL AS was_taken FROM alerting_delivery q
         WHERE q.priority = p.priority AND q.{_OPEN} AND q.merged_into IS NULL AND q.due_at <= statement_timestamp()
-            AND q.waits_for <> 'recipient' AND q.kind <> ALL(%(full)s)
+            AND (q.waits_for <> 'recipient' OR q.kind = ANY(%(single)s))
+            AND (q.kind <> ALL(%(full)s) OR q.priority = 0)
             AND (q.notice <> 'resolved' OR NOT EXISTS (
                 SELECT FROM alerting_delivery f WHERE f.event_id = q.event_id AND f.kind = q.kind
                     AND f.recipient_hash = q.recipient_hash AND f.notice = 'firing' AND f.{_OPEN}))
         ORDER BY q.due_at, q.id LIMIT %(most)s FOR UPDATE SKIP LOCKED
-    ) AS due LIMIT %(most)s
+    ) AS due WHERE p.priority <= %(least_urgent)s LIMIT %(most)s
 ), d AS (
     UPDATE alerting_delivery AS t SET lease = %(lease)s,
         taken_over = least(t.taken_over + picked.was_taken::int, 32000),
@@ -79,9 +89,23 @@ WITH picked AS MATERIALIZED (
 )
 SELECT {_COLUMNS} FROM d {_WITH_EVENT} ORDER BY d.priority, d.id
 """  # noqa: S608 - our own constants
+#: As `_urgency` has it: what fires before what is over, then the worst, then the newest.
 _MEMBERS = f"""
 SELECT {", ".join([f"d.{name}" for name in _DELIVERY] + [f"e.{name}" for name in _EVENT])}, d.merged_into
-FROM alerting_delivery d {_WITH_EVENT} WHERE d.merged_into = ANY(%s) AND d.{_OPEN} ORDER BY d.triggered_at, d.id
+FROM unnest(%s::bigint[]) AS leader (id) CROSS JOIN LATERAL (
+    SELECT * FROM alerting_delivery m WHERE m.merged_into = leader.id AND m.{_OPEN}
+    ORDER BY m.notice = 'resolved', m.notice = 'test', m.priority, m.triggered_at DESC, m.id DESC LIMIT {TOLD_MAX}
+) AS d {_WITH_EVENT}
+"""  # noqa: S608
+_CARRIED = f"""
+SELECT merged_into, count(*), md5(string_agg(id::text, ',' ORDER BY id)) FROM alerting_delivery m
+WHERE m.merged_into = ANY(%s) AND m.{_OPEN} GROUP BY merged_into
+"""  # noqa: S608
+_LEAVE_OUT = f"""
+UPDATE alerting_delivery AS t SET status = 'poison', merged_into = NULL, waits_for = '', outcome = r.sentence,
+    finished_at = statement_timestamp()
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS r (id, hour_bucket, sentence)
+WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket AND t.merged_into = %s AND t.{_OPEN}
 """  # noqa: S608
 _NEXT = f"""
 SELECT extract(epoch FROM min(due.due_at) - statement_timestamp())::float8
@@ -90,6 +114,15 @@ CROSS JOIN LATERAL (
     SELECT due_at FROM alerting_delivery q WHERE q.priority = p.priority AND q.{_OPEN} AND q.merged_into IS NULL
         AND q.due_at > statement_timestamp() ORDER BY q.due_at LIMIT 1
 ) AS due
+"""  # noqa: S608
+_ANY = f"""
+SELECT EXISTS (
+    SELECT FROM (VALUES (0::smallint), (1::smallint), (2::smallint), (3::smallint)) AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT FROM alerting_delivery q WHERE q.priority = p.priority AND q.{_OPEN} AND q.merged_into IS NULL
+            AND q.due_at <= statement_timestamp() LIMIT 1
+    ) AS due
+)
 """  # noqa: S608
 _GIVE_BACK = f"""
 UPDATE alerting_delivery AS t SET lease = NULL, due_at = statement_timestamp()
@@ -102,6 +135,19 @@ Connection = psycopg.Connection[Any]
 
 class Malformed(Exception):
     """A row that cannot be understood; the text says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a message tells: pairs of delivery and event, oldest first; how many more it counts, and its key.
+
+    A digest has a key of its own: the plain one may be known to the receiver already, who would drop all of it.
+    """
+
+    delivery: Delivery
+    pairs: Sequence[tuple[Delivery, Event]]
+    key: str
+    more: int = 0
 
 
 @dataclass(slots=True)
@@ -126,17 +172,37 @@ class Claimed:
     at: float
     values: tuple[Any, ...]
     event_values: tuple[Any, ...]
+    #: The most urgent of what is merged into it, how many there are in all, and what tells this set from any other.
     members: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = field(default_factory=list)
+    carried: int = 0
+    carried_hash: str = ""
+    #: Members that `read` could not understand: number, hour and why.
+    broken: list[tuple[int, str, str]] = field(default_factory=list)
 
-    def read(self) -> tuple[Delivery, list[tuple[Delivery, Event]]]:
-        """The delivery, and all that its message tells: itself and what is merged into it. Raises `Malformed`."""
+    def read(self) -> Told:
+        """The delivery, and what its message tells: itself and what is merged into it. Raises `Malformed`.
+
+        A member that cannot be understood is left out, and then in `broken`.
+        """
         delivery = _delivery(self.values)
         told = [(delivery, _event(self.event_values))]
+        self.broken = []
         for values, event_values in self.members:
-            told.append((_delivery(values), _event(event_values)))
-        if len(told) > 1:
-            told.sort(key=lambda pair: (pair[0].triggered_at, pair[0].pk))
-        return delivery, told
+            try:
+                told.append((_delivery(values), _event(event_values)))
+            except Malformed as error:
+                self.broken.append((values[_AT["id"]], values[_AT["hour_bucket"]], str(error)))
+        return tell(delivery, told, carried=self.carried - len(self.broken), carried_hash=self.carried_hash)
+
+
+def tell(
+    delivery: Delivery, pairs: Sequence[tuple[Delivery, Event]], *, carried: int = 0, carried_hash: str = ""
+) -> Told:
+    """What the message of `delivery` tells of itself and the `carried` others, of which `pairs` has the most urgent."""
+    chosen = sorted(pairs, key=_urgency)[:TOLD_MAX]
+    chosen.sort(key=lambda pair: (pair[0].triggered_at, pair[0].pk))
+    key = f"{delivery.dedup_key}:digest:{carried_hash[:16]}" if carried else delivery.dedup_key
+    return Told(delivery, chosen, key=key, more=max(0, 1 + carried - len(chosen)))
 
 
 def connect() -> Connection:
@@ -154,12 +220,20 @@ def connect() -> Connection:
     return connection
 
 
-def claim(connection: Connection, most: int, *, full: Sequence[str] = ()) -> list[Claimed]:
-    """Up to `most` deliveries that are due, the most urgent first, none of the kinds in `full`.
+def claim(
+    connection: Connection, most: int, *, full: Sequence[str] = (), least_urgent: Priority = Priority.INFO
+) -> list[Claimed]:
+    """Up to `most` deliveries that are due, the most urgent first, of the kinds in `full` none but actions.
 
     Raises `psycopg.Error`.
     """
-    arguments: Mapping[str, Any] = {"most": most, "full": list(full), "lease": uuid.uuid4()}
+    arguments: Mapping[str, Any] = {
+        "most": most,
+        "full": list(full),
+        "lease": uuid.uuid4(),
+        "single": list(SINGLE),
+        "least_urgent": int(least_urgent),
+    }
     found = [_claimed(row) for row in connection.execute(_CLAIM, arguments)]
     load_members(connection, found)
     return found
@@ -171,6 +245,24 @@ def load_members(connection: Connection, claimed: Sequence[Claimed]) -> None:
     if leaders:
         for row in connection.execute(_MEMBERS, [list(leaders)]):
             leaders[row[-1]].members.append((row[: len(_DELIVERY)], row[len(_DELIVERY) : -1]))
+        for leader, count, carried_hash in connection.execute(_CARRIED, [list(leaders)]):
+            leaders[leader].carried, leaders[leader].carried_hash = count, carried_hash
+
+
+def leave_out_broken(connection: Connection, claimed: Claimed) -> None:
+    """Set aside what cannot be told in this digest, each by itself. Raises `psycopg.Error`."""
+    if claimed.broken:
+        columns = [list(column) for column in zip(*claimed.broken, strict=True)]
+        connection.execute(_LEAVE_OUT, [*columns, claimed.id])
+        metrics.SET_ASIDE.labels(claimed.kind).inc(len(claimed.broken))
+        for number, _, sentence in claimed.broken:
+            log.warning("alert_delivery_set_aside", extra={"delivery": number, "why": sentence})
+
+
+def is_any_due(connection: Connection) -> bool:
+    """Whether there is anything that might be claimed. Raises `psycopg.Error`."""
+    row = connection.execute(_ANY).fetchone()
+    return bool(row and row[0])
 
 
 def next_due(connection: Connection) -> float | None:
@@ -224,6 +316,13 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
     )
 
 
+def _urgency(pair: tuple[Delivery, Event]) -> tuple[bool, bool, int, float, int]:
+    delivery = pair[0]
+    notice = delivery.notice
+    newest = -delivery.triggered_at.timestamp()
+    return (notice == Notice.RESOLVED, notice == Notice.TEST, delivery.priority, newest, -delivery.pk)
+
+
 def _delivery(values: tuple[Any, ...]) -> Delivery:
     return Delivery.from_db("default", _DELIVERY, _with_times(Delivery, list(values)))
 
@@ -235,7 +334,7 @@ def _event(values: tuple[Any, ...]) -> Event:
     for place in _JSONS:
         try:
             changed[place] = json.loads(changed[place])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Malformed("The event's labels or annotations cannot be read.") from None
         if not isinstance(changed[place], dict):
             raise Malformed("The event's labels or annotations are not what they must be.")

@@ -24,7 +24,7 @@ from alerting import claiming, digests, limits, metrics, results, sending, waiti
 from alerting.channels.base import SEND_SECONDS
 from alerting.claiming import Claimed, Connection
 from alerting.listening import Listener
-from alerting.models import Outcome
+from alerting.models import Outcome, Priority
 from alerting.results import Result
 from alerting.sending import Job, Unsendable
 
@@ -46,6 +46,8 @@ class Dispatcher:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads or settings.ALERT_THREADS
         self._most_of_a_kind = max(1, self._threads // 2)
+        #: Threads that only what is urgent may use: kinds that hang may have all others. The last one is for actions.
+        self._kept = min(max(2, self._threads // 8), self._threads // 4)
         #: Fewer free threads than this are not worth a claim while there is more to send.
         self._least = max(1, min(CHUNK, self._most_of_a_kind // 4))
         self._jobs: queue.SimpleQueue[tuple[Job, float] | None] = queue.SimpleQueue()
@@ -53,9 +55,14 @@ class Dispatcher:
         self._under_way: Counter[str] = Counter()
         #: Kinds that the last claim left out because they had their share of the threads.
         self._passed_over: list[str] = []
+        self._urgent_passed_over: list[str] = []
         self._done: list[Result] = []
         self._write_at = 0.0
+        #: So many results are written each by itself: one of them was refused.
+        self._alone = 0
         self._claim_at = 0.0
+        #: When to look for what is urgent although there is no room for anything else.
+        self._urgent_at = 0.0
         self._digests_at = 0.0
         #: When it last asked for the next due time, and what that was; both monotonic.
         self._looked_at = self._due_at = 0.0
@@ -147,9 +154,15 @@ class Dispatcher:
         try:
             self._collect()
             if self._done and (len(self._done) >= CHUNK or time.monotonic() >= self._write_at):
+                outage = self._failing
                 self._write()
-            if not self._ending.is_set() and self._claims_from(now := time.monotonic()) <= now:
+                while outage and self._done:  # of what waited long, others must not find the claim ended
+                    self._write()
+            now = time.monotonic()
+            if not self._ending.is_set() and self._any_from(now) <= now:
                 self._claim()
+            elif not self._ending.is_set() and self._urgent_from(now) <= now:
+                self._claim_urgent()
         except (psycopg.Error, django.db.Error, OSError) as error:
             self._fail("postgresql", error)
         except Exception as error:  # whatever it is, the next round may do better; beat cannot mend a dead loop
@@ -164,7 +177,7 @@ class Dispatcher:
         self._disconnect()
         django.db.connections.close_all()
         self._more = False
-        self._claim_at = self._write_at = time.monotonic() + AGAIN_SECONDS
+        self._claim_at = self._urgent_at = self._write_at = time.monotonic() + AGAIN_SECONDS
 
     def _collect(self) -> None:
         """Wait for a result, a nudge, or the next thing to do; take all results that are there."""
@@ -183,12 +196,14 @@ class Dispatcher:
         if arrived is _WAKE:
             self._woken = False
             if not self._failing:
-                self._claim_at = 0.0
+                self._claim_at = self._urgent_at = 0.0
             return
         kind = arrived.claimed.kind
         self._under_way[kind] -= 1
         if kind in self._passed_over and self._under_way[kind] <= self._most_of_a_kind - self._least:
             self._claim_at = 0.0
+        if kind in self._urgent_passed_over and not self._failing:
+            self._urgent_at = 0.0
         self._add(arrived)
 
     def _add(self, result: Result) -> None:
@@ -198,41 +213,79 @@ class Dispatcher:
 
     # ------------------------------------------------------------ claiming
     def _room(self) -> int:
+        return self._threads - self._kept - self._under_way.total()
+
+    def _urgent_room(self) -> int:
         return self._threads - self._under_way.total()
 
-    def _full(self) -> list[str]:
-        return [kind for kind, number in self._under_way.items() if number > self._most_of_a_kind - self._least]
+    def _full(self, least: int) -> list[str]:
+        return [kind for kind, number in self._under_way.items() if number > self._most_of_a_kind - least]
+
+    def _most(self, room: int, full: Sequence[str]) -> int:
+        """So many may be claimed at once that no kind gets more than its share, whatever they are."""
+        shares = [self._most_of_a_kind - number for kind, number in self._under_way.items() if kind not in full]
+        return min([room, self._most_of_a_kind, *shares])
 
     def _claims_from(self, now: float) -> float:
         """When the next claim may be made as things are; a result that comes before changes them."""
-        if len(self._done) >= self._threads:  # PostgreSQL takes no results: it would give no claims either
-            return now + POLL_SECONDS
-        if self._room() < (self._least if self._more else 1):
+        return min(self._any_from(now), self._urgent_from(now))
+
+    def _takes_none(self) -> bool:
+        """PostgreSQL takes no results: it would give no claims either, and they are to be written first."""
+        return len(self._done) >= self._threads or (self._failing and bool(self._done))
+
+    def _any_from(self, now: float) -> float:
+        if self._takes_none() or self._room() < (self._least if self._more else 1):
             return now + POLL_SECONDS
         return now if self._more else self._claim_at
 
+    def _urgent_from(self, now: float) -> float:
+        if not self._kept or self._takes_none() or self._urgent_room() < 1:
+            return now + POLL_SECONDS
+        return self._urgent_at
+
     def _claim(self) -> None:
         connection = self._connected()
-        full = self._passed_over = self._full()
-        most = min(
-            [
-                self._room(),
-                *(self._most_of_a_kind - self._under_way[kind] for kind in self._under_way if kind not in full),
-            ],
-            default=self._most_of_a_kind,
-        )
-        most = min(most, self._most_of_a_kind)
-        try:
-            claimed = self._claim_in_one_step(connection, most, full)
-        except limits.NotCounting as error:
-            self._counting.redis_failed(error)
-            self._claim_at = 0.0  # again, by PostgreSQL's count
+        full = self._passed_over = self._full(self._least)
+        most = self._most(self._room(), full)
+        claimed = self._claim_counted(connection, most, full, Priority.INFO)
+        if claimed is None:
             return
-        self._failing = False
         self.idle_rounds += not claimed
         self._more = len(claimed) >= most
         if not self._more:
             self._claim_at = self._next_due(connection)
+            if not full:  # it has seen all that is urgent
+                self._urgent_at = time.monotonic() + POLL_SECONDS
+        elif claimed[-1].priority <= Priority.CRITICAL:
+            self._urgent_at = 0.0  # there may be more of it
+        elif not full:
+            self._urgent_at = time.monotonic() + POLL_SECONDS
+
+    def _claim_urgent(self) -> None:
+        """What must not wait for the kinds that hang: there is a thread for it."""
+        room = self._urgent_room()
+        full = self._urgent_passed_over = self._full(1)
+        if room > 1:
+            most, least_urgent = self._most(room - 1, full), Priority.CRITICAL
+        else:
+            most, least_urgent = room, Priority.ACTION
+        claimed = self._claim_counted(self._connected(), most, full, least_urgent)
+        if claimed is not None:
+            self._urgent_at = 0.0 if len(claimed) >= most else time.monotonic() + POLL_SECONDS
+
+    def _claim_counted(
+        self, connection: Connection, most: int, full: Sequence[str], least_urgent: Priority
+    ) -> list[Claimed] | None:
+        """None: nothing was claimed, for Redis does not count; again, by PostgreSQL's count."""
+        try:
+            claimed = self._claim_in_one_step(connection, most, full, least_urgent)
+        except limits.NotCounting as error:
+            self._counting.redis_failed(error)
+            self._claim_at = self._urgent_at = 0.0
+            return None
+        self._failing = False
+        return claimed
 
     def _next_due(self, connection: Connection) -> float:
         """When to look again. Asked once a second: what comes meanwhile is nudged, or was written here."""
@@ -243,12 +296,16 @@ class Dispatcher:
             self._due_at = now + (POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due)))
         return min(self._due_at, self._looked_at + POLL_SECONDS)
 
-    def _claim_in_one_step(self, connection: Connection, most: int, full: Sequence[str]) -> list[Claimed]:
+    def _claim_in_one_step(
+        self, connection: Connection, most: int, full: Sequence[str], least_urgent: Priority
+    ) -> list[Claimed]:
         """Claims, limits and refusals are one transaction: a lease that others see has its place in the limits."""
+        if not self._counting.by_redis and not claiming.is_any_due(connection):
+            return []  # before waiting for one's turn to count
         with connection.transaction():
             take = self._counting.begin(connection)
             claimed_at = time.monotonic()
-            claimed = self._claim_rows(connection, most, full)
+            claimed = self._claim_rows(connection, most, full, least_urgent)
             ready, unsendable = self._admit(connection, claimed, take)
         for row in claimed:
             if row.was_taken:
@@ -265,9 +322,11 @@ class Dispatcher:
             self._jobs.put((job, claimed_at))
         return claimed
 
-    def _claim_rows(self, connection: Connection, most: int, full: Sequence[str]) -> list[Claimed]:
-        claimed = claiming.claim(connection, most, full=full)
-        if time.monotonic() >= self._digests_at and len(claimed) < most:
+    def _claim_rows(
+        self, connection: Connection, most: int, full: Sequence[str], least_urgent: Priority
+    ) -> list[Claimed]:
+        claimed = claiming.claim(connection, most, full=full, least_urgent=least_urgent)
+        if time.monotonic() >= self._digests_at and len(claimed) < most and least_urgent == Priority.INFO:
             self._digests_at = time.monotonic() + POLL_SECONDS
             waiting.put_off_recoveries(connection)
             claimed += digests.claim_digests(connection, most - len(claimed), full=list(full))
@@ -281,8 +340,14 @@ class Dispatcher:
         for row in claimed:
             try:
                 jobs.append(sending.prepare(row))
+                claiming.leave_out_broken(connection, row)
             except Unsendable as error:
                 unsendable.append(sending.set_aside(row, str(error), now=row.at))
+            except (django.db.Error, psycopg.Error, OSError, MemoryError):
+                raise  # is not this row's fault
+            except Exception:
+                log.exception("alert_delivery_not_prepared", extra={"delivery": row.id})
+                unsendable.append(sending.set_aside(row, sending.BROKEN, now=row.at))
         reasons = take([job.asked for job in jobs], [row.id for row in claimed])
         refused = [(job.claimed, reason) for job, reason in zip(jobs, reasons, strict=True) if reason]
         if refused:
@@ -297,14 +362,23 @@ class Dispatcher:
 
     # ------------------------------------------------------------ writing
     def _write(self) -> None:
-        chunk = self._done[: 4 * CHUNK]
-        written = self._write_chunk(chunk)
+        chunk = self._done[: 1 if self._alone else 4 * CHUNK]
+        try:
+            written = self._write_chunk(chunk)
+        except (psycopg.DataError, psycopg.IntegrityError):
+            if len(chunk) > 1:  # one of them is refused: each by itself
+                self._alone = len(chunk)
+                self._write_at = 0.0
+                return
+            written = self._write_plainly(self._connected(), chunk[0])
         del self._done[: len(chunk)]
-        self._write_at = time.monotonic() + CHUNK_SECONDS
+        self._alone = max(0, self._alone - len(chunk))
+        self._write_at = 0.0 if self._alone else time.monotonic() + CHUNK_SECONDS
         again = [moment for moment in written if moment is not None]
         if again:
             self._due_at = min(self._due_at, time.monotonic() + min(again))
             self._claim_at = min(self._claim_at, self._due_at)
+            self._urgent_at = min(self._urgent_at, self._due_at)
         self._not_taken(chunk)
 
     def _write_chunk(self, chunk: Sequence[Result]) -> list[float | None]:
@@ -315,10 +389,6 @@ class Dispatcher:
         except (psycopg.OperationalError, psycopg.InterfaceError):
             self._written_before = True  # or was it? The next time looks.
             raise
-        except psycopg.Error:
-            if len(chunk) == 1:
-                return self._write_plainly(connection, chunk[0])
-            return [due for result in chunk for due in self._write_chunk([result])]
         self._written_before = self._failing = False
         return written
 

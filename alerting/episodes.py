@@ -168,14 +168,14 @@ _READ = (
     "SELECT p.key, e.id, e.started_at, e.rule_id, e.alert_id, e.severity, e.metric, e.labels::text, e.origin, "
     "p.firing, e.state, e.rule_name, e.fingerprint, e.comparison, e.threshold, e.value, e.muted_by, e.triggered_at, "
     "p.due_at FROM alerting_episode p JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at "
-    "WHERE p.key = ANY(%s) ORDER BY p.key FOR UPDATE OF p"
+    "WHERE p.key = ANY(%s) ORDER BY p.key"
 )
 
 
-def read_happenings(keys: Iterable[str]) -> list[Happening]:
+def read_happenings(keys: Iterable[str], *, lock: bool = True) -> list[Happening]:
     """Open episodes with their events, the episodes locked. Raises `django.db.Error`."""
     with connection.cursor() as cursor:
-        cursor.execute(_READ, [list(keys)])
+        cursor.execute(f"{_READ} FOR UPDATE OF p" if lock else _READ, [list(keys)])
         return [
             Happening(
                 key=row[0], event_id=row[1], started_at=row[2], rule_id=row[3], alert_id=row[4], severity=row[5],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -73,6 +73,10 @@ class Batch:
         """Of every episode that the values may be about."""
         return list(self._cases)
 
+    def is_about(self, place: int, there: Container[str]) -> bool:
+        """Whether this value is about one of these episodes, by key."""
+        return any(key in there for key in self._keys_of[place])
+
     @property
     def is_plain(self) -> bool:
         """Whether all there is to write are new episodes, or all there is are prolonged ones."""
@@ -98,8 +102,10 @@ class Batch:
             if event.key in self._firing:
                 self._fire(event)
         self.fired += [event for event in self._begun if event.triggered_at is not None]
-        fires = firing.Firing(self._catalogue, self.fired, self._now, seen)
-        fires.write_promoted([event for event in moved if event.key in self._firing])
+        waiting = [event for event in self._begun if event.triggered_at is None and not event.over]
+        fires = firing.Firing(self._catalogue, self.fired, self._now, seen, waiting)
+        for lost in fires.write_promoted([one for one in moved if one.key in self._firing], careful=self._careful):
+            self.fired.remove(lost)
         episodes.prolong({key: at for key, at in self._expiries.items() if key not in self._resolving})
         # From here on nothing that is there is locked any more: whoever adds an episode that another transaction adds
         # as well waits for it, and must not be waited for. So alerts from outside are added before any is deleted.

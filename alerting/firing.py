@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
+
+from django.db import DataError, IntegrityError, transaction
 
 from alerting import episodes, muting, outbox
 from alerting.catalogue import BREAKER, Catalogue, Seen
 from alerting.episodes import Resolved
 from alerting.happenings import NO_RULE, Happening
+from alerting.metrics import EVALUATION_FAILURES
+
+log = logging.getLogger(__name__)
 
 #: The annotation that says why an event that fires was told to nobody, and what it says of a repeat (AD-3).
 NOT_SENT = "not sent"
@@ -19,13 +25,25 @@ Write = Callable[[Sequence[Happening], Sequence[outbox.Row]], dict[UUID, int]]
 
 
 class Firing:
-    """Events of one transaction that fire now: decides who is told, then writes. `made` counts new deliveries."""
+    """Events of one transaction that fire now: decides who is told, then writes. `made` counts new deliveries.
 
-    def __init__(self, catalogue: Catalogue, fired: Sequence[Happening], now: datetime, seen: Seen) -> None:
+    `waiting`: those that the same transaction begins and that do not fire yet.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        fired: Sequence[Happening],
+        now: datetime,
+        seen: Seen,
+        waiting: Sequence[Happening] = (),
+    ) -> None:
         self._catalogue, self._fired, self._now = catalogue, fired, now
         self._rows: dict[UUID, list[outbox.Row]] = {}
         self.made = 0
-        reasons = muting.decide(catalogue, fired, now, full=seen.full, planned=seen.planned) if fired else []
+        reasons = (
+            muting.decide(catalogue, fired, now, full=seen.full, planned=seen.planned, waiting=waiting) if fired else []
+        )
         for event, why in zip(fired, reasons, strict=True):
             rule = catalogue.rules.get(event.rule_id or 0, NO_RULE)
             event.muted_by = why if rule.channel_ids else ""
@@ -33,9 +51,28 @@ class Firing:
             event.notified_at = now if any(map(_is_message, rows)) else None
             self._rows[event.event_id] = rows
 
-    def write_promoted(self, events: Sequence[Happening]) -> None:
-        """Write those that were pending before this transaction. Raises `django.db.Error`."""
+    def write_promoted(self, events: Sequence[Happening], *, careful: bool = False) -> list[Happening]:
+        """Write those that were pending before this transaction. Raises `django.db.Error`.
+
+        `careful`: each by itself; those that cannot be written are left out alone, and returned.
+        """
         firing = [event for event in events if event.event_id in self._rows]
+        if careful:
+            return [event for event in firing if not self._promoted_alone(event)]
+        self._promote(firing)
+        return []
+
+    def _promoted_alone(self, event: Happening) -> bool:
+        try:
+            with transaction.atomic():
+                self._promote([event])
+        except (DataError, IntegrityError):
+            EVALUATION_FAILURES.inc()
+            log.exception("alert_event_set_aside", extra={"rule_id": event.rule_id})
+            return False
+        return True
+
+    def _promote(self, firing: Sequence[Happening]) -> None:
         episodes.fire(firing)
         made = outbox.insert([row for event in firing for row in self._rows[event.event_id]])
         self.made += made.total()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
 
-from alerting import intake
+from alerting import intake, keys
 from alerting.conditions import EXTERNAL
 from alerting.errors import InvalidInput
 from alerting.intake import place
@@ -59,7 +59,7 @@ def _read(items: list[Any], name: str, read: Callable[[Mapping[str, Any], str], 
             name or "alerts", f"There are {len(items):,} alerts; send at most {intake.MOST_ITEMS:,} in one request."
         )
     found = Read()
-    last: dict[tuple[tuple[str, str], ...], Signal] = {}
+    last: dict[str, Signal] = {}
     for number, item in enumerate(items):
         where = f"{name}[{number}]"
         try:
@@ -69,7 +69,7 @@ def _read(items: list[Any], name: str, read: Callable[[Mapping[str, Any], str], 
         except InvalidInput as objection:
             found.refused.append(objection)
         else:
-            last[tuple(sorted(signal.labels.items()))] = signal  # told twice: the later word counts
+            last[signal.mark] = signal  # told twice: the later word counts
     found.signals = list(last.values())
     return found
 
@@ -107,6 +107,7 @@ def _signal(item: Mapping[str, Any], where: str, now: datetime, origin: Origin, 
         annotations={name: text for name, text in notes.items() if text},
         generator_url=_link(item.get("generatorURL", ""), place(where, "generatorURL")),
         severity=_SEVERITIES.get(labels.get("severity", "").lower()),
+        fingerprint=keys.masked_fingerprint(item["labels"], labels),
         **more,
     )
 

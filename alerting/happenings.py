@@ -10,6 +10,7 @@ from typing import Self
 
 from alerting.catalogue import RuleSpec
 from alerting.conditions import EXTERNAL, find_condition
+from alerting.intake import url_or_nothing
 from alerting.models import Event, EventState, Origin, Severity
 from alerting.signals import Signal
 from alerting.wording import value_words
@@ -128,7 +129,7 @@ def begun(rule: RuleSpec, signal: Signal, key: str, fingerprint: str) -> Happeni
         summary=signal.summary[:SUMMARY_MAX] or summary_of(rule, value, signal.labels),
         annotations=dict(signal.annotations),
         owner=rule.owner,
-        runbook_url=rule.runbook_url or signal.annotations.get("runbook_url", "")[:500],
+        runbook_url=rule.runbook_url or url_or_nothing(signal.annotations.get("runbook_url", "")),
         generator_url=signal.generator_url,
         expires_at=signal.expires_at,
     )

@@ -17,6 +17,18 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def masked_fingerprint(sent: Mapping[str, str], kept: Mapping[str, str]) -> str:
+    """What tells labels apart that are not `kept` as they were sent, and may look alike; empty where they are.
+
+    Keyed, so that what was masked cannot be guessed from it.
+    """
+    told = {name: sent[name] for name in kept}
+    if told == kept:
+        return ""
+    text = json.dumps(sorted(told.items()), separators=(",", ":"))
+    return hmac.new(settings.ALERT_RECIPIENT_HASH_SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def episode_key(rule_id: int | None, metric: str, labels_fingerprint: str) -> str:
     """What there is at most one open episode of: a rule (or none, then the metric) and a label set."""
     return f"{metric if rule_id is None else rule_id}:{labels_fingerprint}"

@@ -7,6 +7,8 @@ claims under way, by one dispatcher at a time. Windows are of PostgreSQL's clock
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +32,11 @@ _KEPT = {MINUTE: 2 * MINUTE, HOUR: 2 * HOUR}
 MARK = "ratelimit:complete"
 #: "opslimit" in ASCII: an advisory lock of the database.
 LOCK_KEY = int.from_bytes(b"opslimit", "big")
+#: "opsredis" in ASCII: held for a while, shared, by who counts by Redis again; the others then look at once.
+BACK_KEY = int.from_bytes(b"opsredis", "big")
+#: While Redis is away it is asked so often whether it is back; and so long `BACK_KEY` is held, which is longer.
+PROBE_SECONDS = 1.0
+BACK_SECONDS = 3.0
 #: Not a message: has no limits, and does not count.
 UNLIMITED = frozenset(("breaker",))
 #: Of deliveries that want to go out, and of all that were claimed with them: "" or the limit of each.
@@ -40,6 +47,10 @@ _LUA = Path(__file__).with_name("lua")
 
 class NotCounting(Exception):
     """Redis does not answer, or its counters are not complete: nothing was taken."""
+
+    def __init__(self, why: str, *, answered: bool = False) -> None:
+        super().__init__(why)
+        self.answered = answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,7 @@ def take(asked: Sequence[Asked]) -> list[str]:
     except (redis.RedisError, OSError) as error:
         raise NotCounting(type(error).__name__) from error
     if answers == [-1]:
-        raise NotCounting("the counters are gone")
+        raise NotCounting("the counters are gone", answered=True)
     found = iter(answers)
     return [REASONS[int(next(found))] if each.limited else "" for each in asked]
 
@@ -192,30 +203,90 @@ def take_counted(used: Used, asked: Sequence[Asked]) -> list[str]:
     return [used.take(each, settings.ALERT_GLOBAL_LIMIT) if each.limited else "" for each in asked]
 
 
+class _Probe:
+    """Whether Redis is back: asked beside the work, for one that hangs takes half a second to say nothing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers = self._running = False
+        self._began = -PROBE_SECONDS
+
+    def heard(self, answered: bool) -> None:
+        """What somebody has just found."""
+        with self._lock:
+            self._answers = answered
+
+    def answers(self) -> bool:
+        """As it was found last; asks anew if it did not answer then."""
+        with self._lock:
+            if not self._answers and not self._running and time.monotonic() >= self._began + PROBE_SECONDS:
+                self._running, self._began = True, time.monotonic()
+                threading.Thread(target=self._ask, name="alerts-redis-probe", daemon=True).start()
+            return self._answers
+
+    def _ask(self) -> None:
+        try:
+            redis_client().ping()
+            answered = True
+        except (redis.RedisError, OSError):
+            answered = False
+        with self._lock:
+            self._answers, self._running = answered, False
+
+
+_probe = _Probe()
+
+
 class Counting:
     """Who counts, for one dispatcher. When Redis is back its counters are completed before they are believed again."""
 
     def __init__(self) -> None:
         self.by_redis = True
+        #: Until when it tells others that Redis is back; 0.0: it does not.
+        self._tells_until = 0.0
 
-    def redis_failed(self, why: object) -> None:
+    def redis_failed(self, why: NotCounting) -> None:
         """From now on PostgreSQL counts."""
         if self.by_redis:
             log.warning("alert_limits_counted_by_postgresql", extra={"why": str(why)})
         self.by_redis = False
+        _probe.heard(why.answered)
 
     def begin(self, connection: Connection) -> Take:
         """At the start of a claim's transaction: what to ask in it. Raises `psycopg.Error`.
 
-        While PostgreSQL counts, dispatchers do so one after the other, and each asks first whether Redis is back: so
-        nobody gives by one count what the other has not heard of. In a Redis that comes back with its data, somebody
-        who never noticed may take before the first one has completed the counters: the one moment that is not exact.
+        While PostgreSQL counts, dispatchers do so one after the other. Who finds Redis back tells the others, who then
+        look at once: so nobody gives by one count what the other has not heard of. In a Redis that comes back with its
+        data, somebody who never noticed may take before the first one has completed the counters: the one moment that
+        is not exact.
         """
         if not self.by_redis:
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_KEY])
-            if not self._recovered(connection):
+            alone = connection.execute(
+                "SELECT pg_advisory_xact_lock(%s), pg_try_advisory_xact_lock(%s)", [LOCK_KEY, BACK_KEY]
+            ).fetchone()
+            told = alone is not None and not alone[1]
+            if not ((_probe.answers() or told) and self._recovered(connection)):
                 return partial(_take_counted_now, connection)
-        return _take_by_redis
+        elif self._tells_until and time.monotonic() >= self._tells_until:
+            connection.execute("SELECT pg_advisory_unlock_shared(%s)", [BACK_KEY])
+            self._tells_until = 0.0
+        return partial(self._take_by_redis, connection)
+
+    def _take_by_redis(self, connection: Connection, asked: Sequence[Asked], claimed: Sequence[int]) -> list[str]:
+        """By Redis; if it does not answer, by PostgreSQL at once: others shall not claim the same to wait as long."""
+        try:
+            return take(asked)
+        except NotCounting as error:
+            if error.answered:
+                raise
+            # Without waiting for them: who has the locks may want a row of this claim.
+            free = connection.execute(
+                "SELECT pg_try_advisory_xact_lock(%s) AND pg_try_advisory_xact_lock(%s)", [LOCK_KEY, BACK_KEY]
+            ).fetchone()
+            if not free or not free[0]:
+                raise
+            self.redis_failed(error)
+            return _take_counted_now(connection, asked, claimed)
 
     def _recovered(self, connection: Connection) -> bool:
         try:
@@ -224,14 +295,14 @@ class Counting:
             assert row is not None
             _restore(count_used(connection, row[0]), row[0])
         except (redis.RedisError, OSError):
+            _probe.heard(False)
             return False
+        connection.execute("SELECT pg_advisory_lock_shared(%s)", [BACK_KEY])
+        self._tells_until = time.monotonic() + BACK_SECONDS
         self.by_redis = True
+        _probe.heard(True)
         log.info("alert_limits_counted_by_redis")
         return True
-
-
-def _take_by_redis(asked: Sequence[Asked], _claimed: Sequence[int]) -> list[str]:
-    return take(asked)
 
 
 def _take_counted_now(connection: Connection, asked: Sequence[Asked], claimed: Sequence[int]) -> list[str]:

@@ -7,17 +7,16 @@ escapes what its own markup gives a meaning.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from alerting import links
 from alerting.channels.base import Item, Message
+from alerting.claiming import Told
 from alerting.conditions import EXTERNAL, find_condition
 from alerting.models import Comparison, Delivery, Event, Notice, Severity
 from alerting.wording import metric_title, value_words
 
-#: A digest tells so many events, the newest; the others are counted.
-TOLD_MAX = 20
 LABELS_MAX = 30
 ANNOTATIONS_MAX = 10
 NAME_MAX = 100
@@ -26,11 +25,9 @@ ANNOTATION_MAX = 500
 _YES_NO = "0 or 1"
 
 
-def build_message(delivery: Delivery, told: Sequence[tuple[Delivery, Event]]) -> Message:
-    """The message of `delivery`. `told`: itself and what is merged into it, with the event of each, oldest first."""
-    newest = told[-TOLD_MAX:]
-    items = tuple(item_of(part, event) for part, event in newest)
-    return Message(delivery.dedup_key, items, more=len(told) - len(newest))
+def build_message(told: Told) -> Message:
+    """The message that tells this; of a digest the items are in order of time."""
+    return Message(told.key, tuple(item_of(part, event) for part, event in told.pairs), more=told.more)
 
 
 def item_of(delivery: Delivery, event: Event) -> Item:

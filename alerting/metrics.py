@@ -16,9 +16,12 @@ LATENCY = Histogram(
     ["channel"],
     buckets=LATENCY_BUCKETS,
 )
-THROTTLED = Counter("alert_throttle_total", "Deliveries that had to wait for a limit.", ["channel", "limit"])
+THROTTLED = Counter("alert_throttle_total", "Deliveries that had to wait, by limit.", ["channel", "limit"])
 DROPPED = Counter("alert_dropped_total", "Deliveries that nobody will get, and why.", ["channel", "reason"])
 QUEUE_FULL = Counter("alert_queue_full_total", "Requests with alerts that were refused because too many wait.")
+TOO_MANY_OPEN = Counter(
+    "alert_too_many_open_total", "Requests with alerts that were refused because too many are open."
+)
 RETRIES = Counter("alert_retry_total", "Attempts after the first.", ["channel"])
 TAKEN_OVER = Counter(
     "alert_claims_taken_over_total", "Claims of workers that did not come back; each may be a duplicate.", ["channel"]

@@ -6,7 +6,7 @@ A trip of the breaker is never held back: it protects, it does not tell.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -33,13 +33,28 @@ JOIN health_service s ON s.id = ms.service_id
 WHERE s.name = ANY(%s) AND m.starts_at <= %s AND m.ends_at > %s
 ORDER BY s.name, m.ends_at DESC, m.id
 """
+# Open alerts about these services that were told, will be when their time comes or there is room, or are planned for.
+_KNOWN = """
+SELECT DISTINCT e.labels ->> 'service'
+FROM alerting_episode p JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at
+WHERE e.metric = ANY(%s) AND e.labels ->> 'service' = ANY(%s) AND (
+    NOT p.firing OR e.notified_at IS NOT NULL OR e.state = 'acknowledged' OR e.muted_by LIKE %s OR e.muted_by = %s)
+"""
 
 
-def decide(catalogue: Catalogue, events: Sequence[Happening], now: datetime, *, full: bool, planned: bool) -> list[str]:
+def decide(
+    catalogue: Catalogue,
+    events: Sequence[Happening],
+    now: datetime,
+    *,
+    full: bool,
+    planned: bool,
+    waiting: Sequence[Happening] = (),
+) -> list[str]:
     """Why each of these events is told to nobody now, in the form of `Event.muted_by`; empty for those that are told.
 
-    `full`: the queue is; `planned`: work goes on, on some service. The first reason counts, in the order of this
-    module's title. Raises `django.db.Error`.
+    `full`: the queue is; `planned`: work goes on, on some service; `waiting`: events that begin in this transaction and
+    fire later. The first reason counts, in the order of this module's title. Raises `django.db.Error`.
     """
     reasons = [_silenced(catalogue.silences, event, now) for event in events]
     named = {event.labels[SERVICE] for event, why in zip(events, reasons, strict=True) if not why and _names(event)}
@@ -49,8 +64,12 @@ def decide(catalogue: Catalogue, events: Sequence[Happening], now: datetime, *, 
         service = event.labels.get(SERVICE, "")
         if not reasons[place] and service in windows:
             reasons[place] = f"{BY_MAINTENANCE}{windows[service]}"
-        if not reasons[place] and event.metric in CAUSED and causes.get(service):
-            reasons[place] = f"{BY_CAUSE}{causes[service]}"
+    roots = {causes[name] for name in named if name in causes}
+    told = _told_of(roots) | _about_to_be_told(catalogue, roots, events, reasons, waiting) if roots else set()
+    for place, event in enumerate(events):
+        cause = causes.get(event.labels.get(SERVICE, ""), "")
+        if not reasons[place] and event.metric in CAUSED and cause in told:
+            reasons[place] = f"{BY_CAUSE}{cause}"
         if not reasons[place] and full:
             reasons[place] = BY_FULL_QUEUE
     return reasons
@@ -94,6 +113,34 @@ def _windows(names: Iterable[str], now: datetime) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(_PLANNED, [list(names), now, now])
         return dict(cursor.fetchall())
+
+
+def _told_of(roots: Iterable[str]) -> set[str]:
+    """Those of these services whose own alert people know of, or will."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, [list(CAUSED), list(roots), f"{BY_MAINTENANCE}%", BY_FULL_QUEUE])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _about_to_be_told(
+    catalogue: Catalogue,
+    roots: Container[str],
+    events: Sequence[Happening],
+    reasons: Sequence[str],
+    waiting: Sequence[Happening],
+) -> set[str]:
+    """The same of what this transaction writes."""
+    heard = [event for event, why in zip(events, reasons, strict=True) if not why.startswith(BY_SILENCE)]
+    return {
+        event.labels[SERVICE]
+        for event in (*heard, *waiting)
+        if event.metric in CAUSED and event.labels.get(SERVICE) in roots and _reaches_somebody(catalogue, event)
+    }
+
+
+def _reaches_somebody(catalogue: Catalogue, event: Happening) -> bool:
+    rule = catalogue.rules.get(event.rule_id or 0)
+    return rule is not None and any(catalogue.targets.get(channel_id) for channel_id in rule.channel_ids)
 
 
 def _causes(events: Sequence[Happening]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,11 +14,11 @@ from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
-from alerting import catalogue, episodes, keys, nudging, series
+from alerting import catalogue, episodes, nudging, series
 from alerting.catalogue import Catalogue
 from alerting.conditions import EXTERNAL
 from alerting.evaluating import Batch
-from alerting.metrics import EVENTS, OBSERVATIONS
+from alerting.metrics import EVALUATION_FAILURES, EVENTS, OBSERVATIONS
 from alerting.models import Origin, Severity
 from alerting.series import Name
 from alerting.signals import Signal
@@ -52,18 +52,19 @@ def take(signals: Sequence[Signal], *, now: datetime | None = None) -> Taken:
     if not signals:
         return Taken((), 0, 0)
     moment = now or timezone.now()
-    marks = [keys.fingerprint(signal.labels) for signal in signals]
+    marks = [signal.mark for signal in signals]
     careful = False
+    aside: set[Name] = set()
     only_alerts = all(signal.metric == EXTERNAL for signal in signals)
     for tries_left in reversed(range(TRIES)):
         try:
             if only_alerts:
                 return _take_alerts(signals, marks, moment, careful=careful)
             with transaction.atomic():
-                return _take_values(signals, marks, moment, careful=careful)
+                return _take_values(signals, marks, moment, careful=careful, aside=aside)
         except _Missing:
             with transaction.atomic():
-                _add_series(signals, marks)
+                aside |= _add_series(signals, marks)
         except (DataError, IntegrityError):
             if careful or not tries_left:
                 raise
@@ -73,6 +74,29 @@ def take(signals: Sequence[Signal], *, now: datetime | None = None) -> Taken:
                 raise
             log.warning("alert_batch_met_another")
     raise OperationalError("the series of a batch vanish as soon as they are added")
+
+
+def take_known(signals: Sequence[Signal], *, now: datetime | None = None) -> int:
+    """Of alerts from outside take only what is about open ones, or ends: that makes no new alert. How many were left.
+
+    Raises `django.db.Error`.
+    """
+    moment = now or timezone.now()
+    known = _known(signals, moment)
+    take(known, now=moment)
+    return len(signals) - len(known)
+
+
+def begins_none(signals: Sequence[Signal]) -> bool:
+    """Whether all of these alerts from outside are about open ones, or ends. Raises `django.db.Error`."""
+    return len(_known(signals, timezone.now())) == len(signals)
+
+
+def _known(signals: Sequence[Signal], now: datetime) -> list[Signal]:
+    marks = [signal.mark for signal in signals]
+    batch = _batch(catalogue.current(), signals, marks, range(len(signals)), now, careful=False)
+    there = episodes.read_open(batch.keys)
+    return [signal for place, signal in enumerate(signals) if signal.value < 1 or batch.is_about(place, there)]
 
 
 def _take_alerts(signals: Sequence[Signal], marks: Sequence[str], now: datetime, *, careful: bool) -> Taken:
@@ -94,10 +118,12 @@ def _take_alerts(signals: Sequence[Signal], marks: Sequence[str], now: datetime,
     return _answer(batch, signals)
 
 
-def _take_values(signals: Sequence[Signal], marks: Sequence[str], now: datetime, *, careful: bool) -> Taken:
+def _take_values(
+    signals: Sequence[Signal], marks: Sequence[str], now: datetime, *, careful: bool, aside: Set[Name]
+) -> Taken:
     seen = catalogue.look(now)
     order = sorted(range(len(signals)), key=lambda place: signals[place].at)
-    judged = _kept([(marks[place], signals[place]) for place in order])
+    judged = _kept([(marks[place], signals[place]) for place in order], now, aside)
     batch = _batch(catalogue.of(seen), signals, marks, order, now, careful=careful, judged=judged)
     # Only now: with the locks of the series nobody else moves their episodes.
     batch.evaluate(episodes.read_open(batch.keys) if batch.keys else {})
@@ -130,21 +156,24 @@ def _answer(batch: Batch, signals: Sequence[Signal]) -> Taken:
     )
 
 
-def _kept(marked: Sequence[tuple[str, Signal]]) -> list[bool]:
-    """Whether each is to be judged. Keeps what is kept of them."""
+def _kept(marked: Sequence[tuple[str, Signal]], now: datetime, aside: Set[Name]) -> list[bool]:
+    """Whether each is to be judged. Keeps what is kept of them; `aside`: series that cannot be."""
     named = [((signal.metric, mark), signal) for mark, signal in marked if signal.metric != EXTERNAL]
     if not named:
         return [True] * len(marked)
     own = all(signal.origin == Origin.PORTAL for _, signal in named)
-    kept = _worth_keeping(named) if own else named
+    able = [(name, signal) for name, signal in named if name not in aside]
+    kept = _worth_keeping(able) if own else able
     known = series.read_series({name for name, _ in kept}, lock=True) if kept else {}
     if any(name not in known for name, _ in kept):
         raise _Missing
-    newer = series.keep(known, kept)
-    if own:
-        return [True] * len(marked)  # one tick at a time reads them, in the order of time
-    answers = iter(newer)
-    return [signal.metric == EXTERNAL or next(answers) for _, signal in marked]
+    # By the clock as it is now that the series are locked: another batch may have kept values since `now`.
+    newer = series.keep(known, kept, max(now, timezone.now()))
+    # Our own readings come from one tick at a time, in the order of time.
+    answers = iter([True] * len(able) if own else newer)
+    return [
+        signal.metric == EXTERNAL or ((signal.metric, mark) not in aside and next(answers)) for mark, signal in marked
+    ]
 
 
 def _worth_keeping(named: Sequence[tuple[Name, Signal]]) -> list[tuple[Name, Signal]]:
@@ -152,14 +181,32 @@ def _worth_keeping(named: Sequence[tuple[Name, Signal]]) -> list[tuple[Name, Sig
     return [(name, signal) for name, signal in named if series.worth_keeping(known.get(name), signal)]
 
 
-def _add_series(signals: Sequence[Signal], marks: Sequence[str]) -> None:
+def _add_series(signals: Sequence[Signal], marks: Sequence[str]) -> set[Name]:
+    """Add those that are missing; the ones that PostgreSQL refuses are left out alone, and returned."""
     named = {
         (signal.metric, mark): signal.labels
         for signal, mark in zip(signals, marks, strict=True)
         if signal.metric != EXTERNAL
     }
     known = series.read_series(named, lock=False)
-    series.add_series({name: labels for name, labels in named.items() if name not in known})
+    missing = {name: labels for name, labels in named.items() if name not in known}
+    try:
+        with transaction.atomic():
+            series.add_series(missing)
+        return set()
+    except (DataError, IntegrityError):
+        return {name for name, labels in missing.items() if not _added_alone(name, labels)}
+
+
+def _added_alone(name: Name, labels: Mapping[str, str]) -> bool:
+    try:
+        with transaction.atomic():
+            series.add_series({name: labels})
+    except (DataError, IntegrityError):
+        EVALUATION_FAILURES.inc()
+        log.exception("alert_series_set_aside", extra={"metric": name[0]})
+        return False
+    return True
 
 
 def _after_commit(batch: Batch, signals: Sequence[Signal]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models.functions import Lower
@@ -16,6 +18,7 @@ from alerting.intake import place
 from alerting.judging import matches
 from alerting.models import Origin, Rule, Severity
 from alerting.signals import Signal
+from opsportal.accounts.actors import Actor, PermissionRefused
 
 _OBSERVATION = frozenset({"metric", "value", "labels", "at"})
 _ALERT = frozenset(
@@ -25,6 +28,8 @@ _ALERT = frozenset(
 _SEVERITIES = {severity.word: severity.value for severity in Severity}
 _ALERT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
 PUSHED = {name: condition for name, condition in CONDITIONS.items() if condition.pushed and name != EXTERNAL}
+#: The annotation that says who sent a direct alert. No sender's own can be called so: theirs have no spaces.
+SENT_BY = "sent by"
 #: Values this many times beyond what a threshold may be are a mistake of the sender.
 BEYOND = 1_000
 
@@ -36,18 +41,29 @@ def observations(body: Any, now: datetime) -> list[Signal]:
     signals = [_observation(item, f"observations[{number}]", now) for number, item in enumerate(items)]
     seen = set()
     for number, signal in enumerate(signals):
-        name = (signal.metric, keys.fingerprint(signal.labels), signal.at)
+        name = (signal.metric, signal.mark, signal.at)
         if name in seen:
             raise InvalidInput(
                 f"observations[{number}]",
                 "The same metric, labels and time come twice in this request. Give each its own time (`at`).",
             )
         seen.add(name)
+    return _not_ahead(signals, now)
+
+
+def _not_ahead(signals: list[Signal], now: datetime) -> list[Signal]:
+    """A sender's time that is not yet counts as now, and hides no value that comes next. Several keep their order."""
+    ahead = sorted((number for number, signal in enumerate(signals) if signal.at > now), key=lambda n: signals[n].at)
+    for back, number in enumerate(reversed(ahead)):
+        signals[number] = replace(signals[number], at=now - back * timedelta(microseconds=1))
     return signals
 
 
-def alerts(body: Any, now: datetime) -> list[Signal]:
-    """One alert, or `{"alerts": […]}`. Raises `InvalidInput` and `django.db.Error`."""
+def alerts(body: Any, now: datetime, *, by: Actor) -> list[Signal]:
+    """One alert, or `{"alerts": […]}`. Raises `InvalidInput`, `PermissionRefused` and `django.db.Error`.
+
+    Whoever names a rule that trips the breaker fires it whatever its condition: they must be allowed to trip.
+    """
     if isinstance(body, dict) and "alerts" in body:
         items = intake.items_of(body, "alerts")
         intake.only_known(body, frozenset({"alerts"}), "")
@@ -57,14 +73,29 @@ def alerts(body: Any, now: datetime) -> list[Signal]:
     else:
         raise InvalidInput("alerts", "Send one alert as an object, or an object with a list “alerts”.")
     rules = _rules_named(items, places)
-    signals = [_alert(item, where, rules, now) for item, where in zip(items, places, strict=True)]
-    seen = set()
-    for signal, where in zip(signals, places, strict=True):
-        name = (signal.rule_id, keys.fingerprint(signal.labels))
-        if name in seen:
-            raise InvalidInput(where, "The same alert, with the same labels, comes twice in this request.")
-        seen.add(name)
+    for rule in rules.values():
+        _require_may_name(rule, by)
+    sender = intake.masked(by.label)
+    signals = [_alert(item, where, rules, now, sender) for item, where in zip(items, places, strict=True)]
+    _check_repeats(signals, places, {rule.pk: rule for rule in rules.values()})
     return signals
+
+
+def _check_repeats(signals: list[Signal], places: list[str], rules: Mapping[int, Rule]) -> None:
+    """Of two that could be one episode nobody can say which is the later word."""
+    seen: dict[str, set[int | None]] = defaultdict(set)
+    for signal, where in zip(signals, places, strict=True):
+        before = seen[signal.mark]
+        if signal.rule_id in before:
+            raise InvalidInput(where, "The same alert, with the same labels, comes twice in this request.")
+        before.add(signal.rule_id)
+        shared = [rules[one].name for one in before if one is not None and rules[one].metric == EXTERNAL]
+        if None in before and shared:
+            raise InvalidInput(
+                where,
+                f"The same alert, with the same labels, comes twice in this request: for the rule “{shared[0]}”, and "
+                "for every rule that matches, which is that one too. Send them one after the other.",
+            )
 
 
 def _observation(item: Mapping[str, Any], where: str, now: datetime) -> Signal:
@@ -78,12 +109,14 @@ def _observation(item: Mapping[str, Any], where: str, now: datetime) -> Signal:
         )
     if "value" not in item:
         raise InvalidInput(place(where, "value"), "This is missing.")
+    labels = intake.labels(item["labels"], place(where, "labels")) if "labels" in item else {}
     return Signal(
         metric=condition.name,
-        labels=intake.labels(item["labels"], place(where, "labels")) if "labels" in item else {},
+        labels=labels,
         value=_sensible(intake.number(item["value"], place(where, "value")), condition, place(where, "value")),
         at=intake.recent(item["at"], place(where, "at"), now) if "at" in item else now,
         origin=Origin.OBSERVATION,
+        fingerprint=keys.masked_fingerprint(item.get("labels", {}), labels),
     )
 
 
@@ -97,7 +130,7 @@ def _sensible(value: float, condition: Condition, where: str) -> float:
     )
 
 
-def _alert(item: Mapping[str, Any], where: str, rules: Mapping[str, Rule], now: datetime) -> Signal:
+def _alert(item: Mapping[str, Any], where: str, rules: Mapping[str, Rule], now: datetime, sender: str) -> Signal:
     intake.only_known(item, _ALERT, where)
     labels = _alert_labels(item, where)
     at = intake.recent(item["triggered_at"], place(where, "triggered_at"), now) if "triggered_at" in item else now
@@ -115,11 +148,14 @@ def _alert(item: Mapping[str, Any], where: str, rules: Mapping[str, Rule], now: 
         origin=Origin.DIRECT,
         rule_id=_rule_id(item, where, rules, labels),
         summary=" ".join(summary.split()),
-        annotations=notes,
+        annotations={**notes, SENT_BY: sender},
         generator_url=link,
         severity=_severity(item["severity"], place(where, "severity")) if "severity" in item else None,
         alert_id=_alert_id(item["alert_id"], place(where, "alert_id")) if "alert_id" in item else "",
         shown_value=shown,
+        fingerprint=keys.masked_fingerprint(
+            {**item.get("labels", {}), "alertname": " ".join(item["name"].split())}, labels
+        ),
     )
 
 
@@ -177,6 +213,16 @@ def _rules_named(items: list[dict[str, Any]], places: list[str]) -> dict[str, Ru
         if not found[key].enabled:
             raise InvalidInput(place(where, "rule"), f"The rule “{found[key].name}” is switched off.")
     return found
+
+
+def _require_may_name(rule: Rule, by: Actor) -> None:
+    if not rule.trips_breaker:
+        return
+    try:
+        by.require("circuit.trip_breaker")
+    except PermissionRefused as refusal:
+        words = f"The rule “{rule.name}” trips the circuit breaker. {refusal.sentence} Nothing of the request was kept."
+        raise PermissionRefused(by.label, refusal.missing, scope=refusal.scope, words=words) from None
 
 
 def _rule_id(item: Mapping[str, Any], where: str, rules: Mapping[str, Rule], labels: Mapping[str, str]) -> int | None:

@@ -39,8 +39,13 @@ def require_room() -> None:
     Raises `django.db.Error`.
     """
     if not has_room():
-        QUEUE_FULL.inc()
-        raise QueueFull
+        raise refused()
+
+
+def refused(*kept: str) -> QueueFull:
+    """The refusal of a request, counted."""
+    QUEUE_FULL.inc()
+    return QueueFull(*kept)
 
 
 def has_room() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ SWEEP_STANDS = timedelta(seconds=15)
 KEYS_AHEAD, KEYS_BEHIND = timedelta(days=30), timedelta(days=1)
 #: An answer of PostgreSQL to nothing at all takes a millisecond.
 LATE_SECONDS = 1.0
+#: What PostgreSQL keeps in no text: NUL, and half of a character.
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _DOWN = frozenset({Status.UNHEALTHY, Status.VIOLATION, Status.UNREACHABLE})
 _UP = frozenset({Status.HEALTHY, Status.DEGRADED})
 
@@ -72,7 +75,7 @@ def read(now: datetime) -> Readings:
             continue
         found.signals += part.signals
         for metric, labels in part.subjects.items():
-            found.subjects.setdefault(metric, []).extend(labels)
+            found.subjects.setdefault(metric, []).extend(map(_storable, labels))
     return found
 
 
@@ -80,9 +83,14 @@ def _signal(
     metric: str, value: float, now: datetime, labels: Mapping[str, str], summary: str = "", **texts: str
 ) -> Signal:
     return Signal(
-        metric, labels, float(value), now, Origin.PORTAL, summary=summary[:300],
-        annotations={name: text for name, text in texts.items() if text},
+        metric, _storable(labels), float(value), now, Origin.PORTAL, summary=_UNSTORABLE.sub("\ufffd", summary)[:300],
+        annotations=_storable({name: text for name, text in texts.items() if text}),
     )  # fmt: skip
+
+
+def _storable(texts: Mapping[str, str]) -> dict[str, str]:
+    """Names of streams and groups, and what services and the platform say, may hold anything."""
+    return {name: _UNSTORABLE.sub("\ufffd", text) for name, text in texts.items()}
 
 
 def _services(now: datetime) -> Readings:
@@ -138,7 +146,12 @@ def _queues(now: datetime) -> Readings:
 def _breaker(now: datetime) -> Readings:
     reading = read_breaker(max_age=0.25)
     if reading.stale:
-        return Readings()  # that Redis does not answer has an alert of its own
+        if not _redis_answers():
+            return Readings()  # which has an alert of its own
+        reading = read_breaker()  # it may have come back just now
+    if reading.stale:
+        unread = "Circuit breaker: the state cannot be read although Redis answers, which counts as halted"
+        return Readings([_signal("circuit_tripped", 1, now, {}, unread, state=State.UNKNOWN.value)])
     state = reading.state
     summary = f"Circuit breaker {state.value}" + (f": {reading.decoded.reason}" if reading.decoded.reason else "")
     if state == State.UNKNOWN:
@@ -148,13 +161,17 @@ def _breaker(now: datetime) -> Readings:
 
 
 def _redis(now: datetime) -> Readings:
-    try:
-        redis_client().ping()
-        down = False
-    except (redis.RedisError, OSError):
-        down = True
+    down = not _redis_answers()
     summary = "Redis does not answer in time: breaker, cache and queues stand still"
     return Readings([_signal("component_down", down, now, {"component": "redis"}, summary if down else "")])
+
+
+def _redis_answers() -> bool:
+    try:
+        redis_client().ping()
+    except (redis.RedisError, OSError):
+        return False
+    return True
 
 
 def _postgresql(now: datetime) -> Readings:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from alerting import metrics
+from alerting import metrics, waiting
 from alerting.channels.base import Answer
 from alerting.claiming import OPEN, Claimed, Connection
 from alerting.limits import UNLIMITED, Asked
@@ -19,6 +20,11 @@ JITTER = 0.2
 #: A trip of the breaker protects: it is tried for about an hour, and never waits long for Redis to come back.
 TRIP_ATTEMPTS = 720
 TRIP_RETRY_SECONDS = 5.0
+#: A provider that asks to wait is asked again, in this time and so often; that uses up none of the attempts.
+MOST_THROTTLED_SECONDS = 3600.0
+MOST_THROTTLES = 100
+#: Where it does not say how long: doubled up to this.
+THROTTLE_BACKOFF_MAX = 60.0
 #: No provider is waited for longer than this, whatever it asks.
 MOST_WAIT_SECONDS = 3600.0
 #: Attempts after which no further doubling: the exponent stays small.
@@ -27,10 +33,26 @@ _MOST_DOUBLINGS = 11
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The delivery's next status; for a failed one the seconds until the next try."""
+    """The delivery's next status; for a failed one the seconds until the next try.
+
+    `counts`: it was one of its attempts. `rest`: the seconds for which its whole channel waits, as the provider asks.
+    """
 
     status: Status
     again_in: float | None = None
+    counts: bool = True
+    rest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """How often the provider asked to wait before, and the seconds since the first attempt."""
+
+    times: int = 0
+    seconds: float = 0.0
+
+
+NEVER = Throttled()
 
 
 @dataclass(slots=True)
@@ -50,13 +72,17 @@ class Result:
     asked: Asked | None = None
 
 
-def judge(answer: Answer, attempt: int, most: int, jitter: float, *, trip: bool = False) -> Verdict:
+def judge(
+    answer: Answer, attempt: int, most: int, jitter: float, *, trip: bool = False, throttled: Throttled = NEVER
+) -> Verdict:
     """What follows from the answer to attempt number `attempt` (from 1) of at most `most`; jitter from -1 to 1.
 
     `trip`: it is no message but the breaker's trip, which is tried for longer.
     """
     if answer.outcome == Outcome.DELIVERED:
         return Verdict(Status.DELIVERED)
+    if answer.outcome == Outcome.THROTTLED and not trip:
+        return _judge_throttled(answer, throttled, jitter)
     if answer.outcome == Outcome.PERMANENT or attempt >= (max(most, TRIP_ATTEMPTS) if trip else most):
         return Verdict(Status.POISON)
     backoff = FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS) * (1 + JITTER * jitter)
@@ -67,25 +93,55 @@ def judge(answer: Answer, attempt: int, most: int, jitter: float, *, trip: bool 
     return Verdict(Status.FAILED, min(MOST_WAIT_SECONDS, asked if asked > backoff else backoff))
 
 
+def _judge_throttled(answer: Answer, before: Throttled, jitter: float) -> Verdict:
+    """The provider works, but has enough for now."""
+    if before.times + 1 >= MOST_THROTTLES or before.seconds >= MOST_THROTTLED_SECONDS:
+        return Verdict(Status.POISON)
+    asked = answer.retry_after
+    if asked is None:
+        rest = min(THROTTLE_BACKOFF_MAX, FIRST_RETRY_SECONDS * 2.0 ** min(before.times, _MOST_DOUBLINGS))
+    else:  # a NaN that a provider's number became is not waited for
+        rest = asked if asked > FIRST_RETRY_SECONDS else FIRST_RETRY_SECONDS
+    rest = min(MOST_WAIT_SECONDS, rest)
+    again_in = min(MOST_WAIT_SECONDS, rest * (1 + waiting.SPREAD * abs(jitter)))
+    return Verdict(Status.FAILED, again_in, counts=False, rest=rest)
+
+
+#: Of each since it last ended: what was retried by hand begins anew.
+_THROTTLED = """
+SELECT a.delivery_id, count(*) FILTER (WHERE a.outcome = 'throttled'), extract(epoch FROM min(a.at))::float8
+FROM alerting_attempt a
+WHERE a.delivery_id = ANY(%s) AND a.at > statement_timestamp() - interval '3 hours' AND a.id > coalesce((
+    SELECT max(f.id) FROM alerting_attempt f
+    WHERE f.delivery_id = a.delivery_id AND f.next_at IS NULL AND NOT f.late), 0)
+GROUP BY a.delivery_id
+"""
 _UPDATE = f"""
 WITH r AS (
     SELECT * FROM unnest(%(id)s::bigint[], %(hour_bucket)s::timestamptz[], %(lease)s::uuid[], %(status)s::text[],
         %(again_in)s::float8[], %(sentence)s::text[], %(provider_id)s::text[], %(tried)s::boolean[],
-        %(began)s::float8[], %(duration_ms)s::int[], %(number)s::int[], %(outcome)s::text[], %(status_code)s::int[])
+        %(began)s::float8[], %(duration_ms)s::int[], %(number)s::int[], %(outcome)s::text[], %(status_code)s::int[],
+        %(counts)s::boolean[])
         AS r (id, hour_bucket, lease, status, again_in, sentence, provider_id, tried, began, duration_ms, number,
-            outcome, status_code)
+            outcome, status_code, counts)
 ), done AS (
     UPDATE alerting_delivery AS t SET status = r.status, lease = NULL, outcome = r.sentence,
-        attempts = least(t.attempts + r.tried::int, 32000), waits_for = '',
+        attempts = least(t.attempts + (r.tried AND r.counts)::int, 32000), waits_for = '',
         provider_id = CASE WHEN r.provider_id = '' THEN t.provider_id ELSE r.provider_id END,
         due_at = CASE WHEN r.again_in IS NULL THEN t.due_at
             ELSE statement_timestamp() + make_interval(secs => r.again_in) END,
         finished_at = CASE WHEN r.again_in IS NULL THEN statement_timestamp() END
     FROM r WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket AND t.lease = r.lease AND t.{OPEN}
-    RETURNING t.id, t.status, t.outcome
+    RETURNING t.id, t.channel_id, t.status, t.outcome, r.tried
 ), members AS (
-    UPDATE alerting_delivery AS m SET status = done.status, outcome = done.outcome,
-        finished_at = statement_timestamp()
+    -- What could not even be tried may be the fault of the one that carries: the others go out by themselves.
+    UPDATE alerting_delivery AS m SET
+        status = CASE WHEN done.tried THEN done.status ELSE m.status END,
+        outcome = CASE WHEN done.tried THEN done.outcome ELSE m.outcome END,
+        finished_at = CASE WHEN done.tried THEN statement_timestamp() END,
+        merged_into = CASE WHEN done.tried THEN m.merged_into END,
+        waits_for = CASE WHEN done.tried THEN m.waits_for ELSE '' END,
+        due_at = CASE WHEN done.tried THEN m.due_at ELSE statement_timestamp() END
     FROM done WHERE %(digests)s AND m.merged_into = done.id AND m.{OPEN} AND done.status IN ('delivered', 'poison')
     RETURNING m.id
 ), tries AS (
@@ -98,7 +154,7 @@ WITH r AS (
         SELECT FROM alerting_attempt a WHERE a.delivery_id = r.id AND a.at = to_timestamp(r.began)))
     RETURNING id
 )
-SELECT id FROM done
+SELECT id, channel_id FROM done
 """  # noqa: S608 - our own constants
 
 
@@ -116,21 +172,51 @@ def write(
     `again`: nobody knows whether they were written before; attempts are not written twice.
     Raises `psycopg.Error`: then nothing was written, unless the connection broke before PostgreSQL could say so.
     """
+    throttled = _throttled_before(connection, results)
     verdicts = [
         judge(
-            each.answer, each.claimed.attempts + 1, most, 2.0 * draw() - 1.0, trip=each.claimed.kind in UNLIMITED
+            each.answer,
+            each.claimed.attempts + 1,
+            most,
+            2.0 * draw() - 1.0,
+            trip=each.claimed.kind in UNLIMITED,
+            throttled=throttled.get(each.claimed.id, NEVER),
         )
         if each.tried
         else Verdict(Status.POISON)
         for each in results
     ]
     arguments = _arguments(results, verdicts) | {"again": again}
-    kept = {row[0] for row in connection.execute(_UPDATE, arguments)}
+    with connection.transaction() if any(verdict.rest for verdict in verdicts) else nullcontext():
+        kept = dict(connection.execute(_UPDATE, arguments).fetchall())
+        _let_rest(connection, results, verdicts, kept)
     for each, verdict in zip(results, verdicts, strict=True):
         _count(each, verdict, kept=each.claimed.id in kept)
     return [
         verdict.again_in if each.claimed.id in kept else None for each, verdict in zip(results, verdicts, strict=True)
     ]
+
+
+def _throttled_before(connection: Connection, results: Sequence[Result]) -> dict[int, Throttled]:
+    """What came before, of those that the provider asks to wait."""
+    began = {each.claimed.id: each.began for each in results if each.answer.outcome == Outcome.THROTTLED}
+    if not began:
+        return {}
+    rows = connection.execute(_THROTTLED, [list(began)])
+    return {each: Throttled(times, began[each] - first) for each, times, first in rows}
+
+
+def _let_rest(
+    connection: Connection, results: Sequence[Result], verdicts: Sequence[Verdict], kept: Mapping[int, int]
+) -> None:
+    """What else is due for the same channels would only be told the same."""
+    rests: dict[tuple[int, str], float] = {}
+    for each, verdict in zip(results, verdicts, strict=True):
+        if verdict.rest is not None and (channel_id := kept.get(each.claimed.id)) is not None:
+            key = (channel_id, each.claimed.kind)
+            rests[key] = max(rests.get(key, 0.0), verdict.rest)
+    for (channel_id, kind), seconds in rests.items():
+        waiting.let_channel_rest(connection, channel_id, kind, seconds)
 
 
 def _arguments(results: Sequence[Result], verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -149,6 +235,7 @@ def _arguments(results: Sequence[Result], verdicts: Sequence[Verdict]) -> dict[s
         "number": [each.claimed.attempts + 1 for each in results],
         "outcome": [str(answer.outcome.value) for answer in answers],
         "status_code": [_code(answer.status_code) for answer in answers],
+        "counts": [verdict.counts for verdict in verdicts],
         "digests": any(each.claimed.leads for each in results),
     }
 

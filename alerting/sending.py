@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alerting.channels import NO_CHANNEL
 from alerting.channels.base import Answer, ChannelKind
-from alerting.channels.opening import CannotUse, open_channel
-from alerting.claiming import MOST_TAKEN_OVER, Claimed, Malformed
+from alerting.channels.opening import CannotUse, Opened, open_channel
+from alerting.claiming import MOST_TAKEN_OVER, Claimed, Malformed, Told
 from alerting.limits import Asked, ask
 from alerting.messages import build_message
-from alerting.models import Delivery, Event, Outcome
+from alerting.models import Outcome
 from alerting.results import Result
 from opsportal.secrets import keyring
 
@@ -23,6 +22,9 @@ log = logging.getLogger(__name__)
 BROKEN = "The message could not be made from this delivery's data."
 CRASHED = "Sending failed inside the portal; its log says more."
 SWITCHED_OFF = "The channel was switched off."
+MOVED = "The channel's destination was changed after this was written."
+#: `Channel.version` of one that was never changed, so that all that was written for it goes where it goes.
+FIRST_VERSION = 1
 DEADLY = (
     f"Workers died or hung {MOST_TAKEN_OVER} times while they had this delivery, so it was set aside. "
     "It may have been delivered."
@@ -34,8 +36,7 @@ class Job:
     """A delivery that is ready to go out, and what it asks of the limits."""
 
     claimed: Claimed
-    delivery: Delivery
-    told: Sequence[tuple[Delivery, Event]]
+    told: Told
     kind: ChannelKind
     settings: Any
     recipient: str
@@ -51,7 +52,8 @@ def prepare(claimed: Claimed) -> Job:
     if claimed.taken_over > MOST_TAKEN_OVER:
         raise Unsendable(DEADLY)
     try:
-        delivery, told = claimed.read()
+        told = claimed.read()
+        delivery = told.delivery
         opened = open_channel(delivery.channel_id)
         recipient = "breaker" if opened.id == NO_CHANNEL else keyring.unseal(delivery.recipient_sealed)
     except (Malformed, CannotUse, keyring.CannotOpen) as error:
@@ -60,15 +62,23 @@ def prepare(claimed: Claimed) -> Job:
         raise Unsendable(SWITCHED_OFF)
     if opened.kind.name != claimed.kind:
         raise Unsendable("The channel is of another kind now than when this delivery was made.")
+    if _is_of_the_past(opened, recipient):
+        raise Unsendable(MOVED)
     return Job(
         claimed=claimed,
-        delivery=delivery,
         told=told,
         kind=opened.kind,
         settings=opened.settings,
         recipient=recipient,
         asked=ask(claimed.kind, claimed.recipient_hash, opened.kind.recipient_limit, claimed.at),
     )
+
+
+def _is_of_the_past(opened: Opened, recipient: str) -> bool:
+    """Whether the channel was edited and goes elsewhere now: its present secrets are not for the old address."""
+    if opened.version <= FIRST_VERSION:
+        return False
+    return all(recipient != present.address for present in opened.kind.recipients(opened.settings))
 
 
 def set_aside(claimed: Claimed, sentence: str, *, now: float) -> Result:
@@ -82,7 +92,7 @@ def send(job: Job, *, claimed_at: float) -> Result:
     began = time.monotonic() + lag
     tried = True
     try:
-        message = build_message(job.delivery, job.told)
+        message = build_message(job.told)
     except Exception:
         log.exception("alert_message_not_made", extra={"delivery": job.claimed.id})
         answer, tried = Answer(Outcome.PERMANENT, BROKEN), False
@@ -92,6 +102,6 @@ def send(job: Job, *, claimed_at: float) -> Result:
         except Exception:  # a mistake in a channel must cost its own message only
             log.exception("alert_channel_failed", extra={"delivery": job.claimed.id, "channel": job.claimed.kind})
             answer = Answer(Outcome.UNKNOWN, CRASHED)
-    triggered_at = job.delivery.triggered_at.timestamp()
+    triggered_at = job.told.delivery.triggered_at.timestamp()
     ended = time.monotonic() + lag
     return Result(job.claimed, answer, began, ended, tried=tried, triggered_at=triggered_at, asked=job.asked)

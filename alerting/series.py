@@ -85,15 +85,18 @@ def add_series(missing: Mapping[Name, Mapping[str, str]]) -> None:
         cursor.execute(_ADD, [json.dumps(rows)])
 
 
-def keep(known: Mapping[Name, Known], named: Sequence[tuple[Name, Signal]]) -> list[bool]:
+def keep(known: Mapping[Name, Known], named: Sequence[tuple[Name, Signal]], now: datetime) -> list[bool]:
     """Keep the values; for each whether it is newer than all before it of its series, and so to be judged.
 
-    `named` comes in the order of time. A value of the very moment of the newest one is the same, told again.
-    Raises `django.db.Error`.
+    `named` comes in the order of time. A value of the very moment of the newest one is the same, told again. One of a
+    moment that is still to come was kept before the clock was set back, and hides nothing. Raises `django.db.Error`.
     """
     ids, ats, values = [], [], []
     newest: dict[int, Signal] = {}
-    latest = {series.id: series.last_at for series in known.values()}
+    latest = {
+        series.id: None if series.last_at is not None and series.last_at > now else series.last_at
+        for series in known.values()
+    }
     judged = []
     for name, signal in named:
         series = known[name]
@@ -124,4 +127,4 @@ def worth_keeping(series: Known | None, signal: Signal) -> bool:
     """Whether a reading of the portal itself says something new, or is the one of its minute."""
     if series is None or series.last_at is None:
         return True
-    return signal.value != series.last_value or signal.at - series.last_at >= KEPT_EVERY
+    return signal.value != series.last_value or not series.last_at <= signal.at < series.last_at + KEPT_EVERY

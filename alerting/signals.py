@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from alerting import keys
 from alerting.models import Origin
 
 
@@ -37,3 +38,10 @@ class Signal:
     expires_at: datetime | None = None
     #: What people are shown as the value, where `value` only says that an alert fires.
     shown_value: float | None = None
+    #: Tells the label set from others where `labels` are masked; empty: theirs does.
+    fingerprint: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What tells the label set from others."""
+        return self.fingerprint or keys.fingerprint(self.labels)

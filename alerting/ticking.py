@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import Error, connection
 
-from alerting import catalogue, keys, observing, readings, upkeep
+from alerting import catalogue, observing, readings, upkeep
 from alerting.metrics import EVALUATION_FAILURES
 from alerting.pressure import has_room
 from alerting.signals import Signal
@@ -23,6 +23,8 @@ LOCK = 7_218_940_118
 ALL_EVERY = 5.0
 #: Open alerts are compared with the rules this often, and whenever a rule has changed.
 COMPARE_EVERY = 15.0
+#: So long senders get to tell again what they could not tell while nobody listened to them.
+GRACE = timedelta(minutes=5)
 
 
 class Ticker:
@@ -32,12 +34,20 @@ class Ticker:
         self._values: dict[tuple[str, str], float] = {}
         self._all_at = self._compared_at = float("-inf")
         self._revision: tuple[int, str] | None = None
+        self._expires_from: datetime | None = None
 
     def tick(self, now: datetime) -> bool:
         """One tick; False where another process is at it. A part that fails does not stop the others.
 
         Raises `django.db.Error` when PostgreSQL is away.
         """
+        try:
+            return self._tick(now)
+        except Error:
+            self._expires_from = None
+            raise
+
+    def _tick(self, now: datetime) -> bool:
         with _alone() as alone:
             if not alone:
                 return False
@@ -47,10 +57,10 @@ class Ticker:
             compare = changed or moment - self._compared_at >= COMPARE_EVERY
             parts: list[Callable[[], object]] = [has_room]
             if compare:
-                parts.append(lambda: upkeep.drop_changed(now))
+                parts += [lambda: upkeep.drop_changed(now), lambda: upkeep.tell_unheard(now)]
             parts += [
                 lambda: self._read(now, moment, every=changed),
-                lambda: upkeep.expire(now),
+                lambda: self._expire(now, full=seen.full),
                 lambda: upkeep.promote(now),
                 lambda: upkeep.tell_muted(now),
             ]
@@ -59,10 +69,20 @@ class Ticker:
                 self._compared_at, self._revision = moment, (seen.number, seen.stamp)
             return True
 
+    def _expire(self, now: datetime, *, full: bool) -> None:
+        """Alerts that were not told again end, but only once they could have been told for a while: not while the
+        queue is full, and not at once after that, after a start, or after PostgreSQL was away."""
+        if full:
+            self._expires_from = None
+            return
+        self._expires_from = min(self._expires_from or now + GRACE, now + GRACE)
+        if now >= self._expires_from:
+            upkeep.expire(now)
+
     def _read(self, now: datetime, moment: float, *, every: bool) -> None:
         found = readings.read(now)
         everything = every or moment - self._all_at >= ALL_EVERY
-        marked = {(signal.metric, keys.fingerprint(signal.labels)): signal for signal in found.signals}
+        marked = {(signal.metric, signal.mark): signal for signal in found.signals}
         told = list(marked.values()) if everything else self._changed(marked)
         observing.take(told, now=now)
         self._values = {mark: signal.value for mark, signal in marked.items()}

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from alerting import catalogue, episodes, keys, muting, nudging, outbox
-from alerting.firing import Firing, tell_recovery
+from alerting.firing import NOT_SENT, Firing, tell_recovery
 from alerting.happenings import Happening
-from alerting.metrics import EVENTS
+from alerting.metrics import EVALUATION_FAILURES, EVENTS
 from alerting.models import EventState, Origin, Severity
 from alerting.pressure import has_room
+from alerting.wording import NOT_TOLD_AGAIN, NOT_WATCHED, RULE_CHANGED, RULE_DELETED, RULE_DISABLED
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 #: An event by id and start, and who or what resolves it.
 Ending = tuple[UUID, datetime, str]
 #: Episodes in one transaction.
 CHUNK = 500
-NOT_TOLD_AGAIN = "not told again"
-RULE_DELETED = "the rule was deleted"
-RULE_DISABLED = "the rule was switched off"
-RULE_CHANGED = "the rule was changed"
-NOT_WATCHED = "it is not watched any more"
 
 _DUE = "SELECT key FROM alerting_episode WHERE NOT firing AND due_at <= %s ORDER BY key"
 _EXPIRED = "SELECT event_id, event_started_at FROM alerting_episode WHERE expires_at <= %s ORDER BY key"
 _MUTED = "SELECT key FROM alerting_episode WHERE muted ORDER BY key"
+# Firing, and held back by nothing, but their rule had no channel that could be used.
+_UNHEARD = """
+SELECT p.key FROM alerting_episode p JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at
+WHERE p.firing AND NOT p.muted AND p.rule_id = ANY(%s) AND e.state = 'firing' AND e.notified_at IS NULL
+    AND NOT jsonb_exists(e.annotations, %s)
+ORDER BY p.key
+"""
 _RULES_GONE = f"""
 SELECT p.event_id, p.event_started_at,
     CASE WHEN r.id IS NULL THEN '{RULE_DELETED}' WHEN NOT r.enabled THEN '{RULE_DISABLED}' ELSE '{RULE_CHANGED}' END
@@ -60,26 +66,45 @@ WHERE e.origin = %s AND e.metric = ANY(%s) ORDER BY p.key
 
 
 def promote(now: datetime) -> int:
-    """Pending episodes whose time has come fire, for their newest value is still bad; how many did."""
+    """Pending episodes whose time has come fire, for their newest value is still bad; how many did.
+
+    One that cannot be written is left out alone.
+    """
     fired = 0
     for chunk in _chunks([row[0] for row in _rows(_DUE, [now])]):
-        with transaction.atomic():
-            seen = catalogue.look(now)
-            known = catalogue.of(seen)
-            events = [
-                event
-                for event in episodes.read_happenings(chunk)
-                if not event.firing and event.due_at is not None and event.due_at <= now and _ruled(known, event)
-            ]
-            for event in events:
-                assert event.due_at is not None
-                event.fire(event.due_at, now, event.value)
-            fires = Firing(known, events, now, seen)
-            fires.write_promoted(events)
-            fires.count_silenced()
-            _after_commit([event.severity for event in events], EventState.FIRING, nudge=fires.made > 0)
-            fired += len(events)
+        try:
+            fired += _promote(chunk, now)
+        except (DataError, IntegrityError):
+            fired += sum(_promote_alone(key, now) for key in chunk)
     return fired
+
+
+def _promote_alone(key: str, now: datetime) -> int:
+    try:
+        return _promote([key], now)
+    except (DataError, IntegrityError):
+        EVALUATION_FAILURES.inc()
+        log.exception("alert_event_set_aside", extra={"episode": key})
+        return 0
+
+
+def _promote(keys: Sequence[str], now: datetime) -> int:
+    with transaction.atomic():
+        seen = catalogue.look(now)
+        known = catalogue.of(seen)
+        events = [
+            event
+            for event in episodes.read_happenings(keys)
+            if not event.firing and event.due_at is not None and event.due_at <= now and _ruled(known, event)
+        ]
+        for event in events:
+            assert event.due_at is not None
+            event.fire(event.due_at, now, event.value)
+        fires = Firing(known, events, now, seen)
+        fires.write_promoted(events)
+        fires.count_silenced()
+        _after_commit([event.severity for event in events], EventState.FIRING, nudge=fires.made > 0)
+        return len(events)
 
 
 def expire(now: datetime) -> int:
@@ -93,12 +118,27 @@ def tell_muted(now: datetime) -> int:
     told = 0
     for chunk in _chunks([row[0] for row in _rows(_MUTED, [])]):
         room = has_room()
+        # Every second, so without locks first: of most nothing changes.
+        changed = [event.key for event, why in _judged(chunk, now, room=room)[1] if why != event.muted_by]
+        if changed:
+            with transaction.atomic():
+                known, judged = _judged(changed, now, room=room, lock=True)
+                told += _tell(known, [(event, why) for event, why in judged if why != event.muted_by], now)
+    return told
+
+
+def tell_unheard(now: datetime) -> int:
+    """Events that nobody was told of because their rule had no channel, and that still fire, are told over the
+    channels that it has now; how many are. A trip is not made up for: a rule that was armed counts from the next on."""
+    known = catalogue.current()
+    heard = [rule.id for rule in known.rules.values() if any(map(known.targets.get, rule.channel_ids))]
+    told = 0
+    for chunk in _chunks([row[0] for row in _rows(_UNHEARD, [heard, NOT_SENT])]):
+        room = has_room()
         with transaction.atomic():
-            seen = catalogue.look(now)
-            known = catalogue.of(seen)
-            events = [event for event in episodes.read_happenings(chunk) if event.firing]
-            reasons = muting.decide(known, events, now, full=not room, planned=seen.planned)
-            told += _tell(known, events, reasons, now)
+            known, judged = _judged(chunk, now, room=room, lock=True)
+            wanted = [(event, why) for event, why in judged if event.state == EventState.FIRING and not event.muted]
+            told += _tell(known, wanted, now)
     return told
 
 
@@ -126,13 +166,22 @@ def drop_unwatched(subjects: Mapping[str, Sequence[Mapping[str, str]]], now: dat
     return _resolve(gone, now)
 
 
-def _tell(known: catalogue.Catalogue, events: list[Happening], reasons: list[str], now: datetime) -> int:
+def _judged(
+    keys: Sequence[str], now: datetime, *, room: bool, lock: bool = False
+) -> tuple[catalogue.Catalogue, list[tuple[Happening, str]]]:
+    """The catalogue, and of these episodes those that fire, each with why it is told to nobody now."""
+    seen = catalogue.look(now)
+    known = catalogue.of(seen)
+    events = [event for event in episodes.read_happenings(keys, lock=lock) if event.firing]
+    reasons = muting.decide(known, events, now, full=not room, planned=seen.planned)
+    return known, list(zip(events, reasons, strict=True))
+
+
+def _tell(known: catalogue.Catalogue, judged: list[tuple[Happening, str]], now: datetime) -> int:
     rows = []
     changed = []
     counted = []
-    for event, why in zip(events, reasons, strict=True):
-        if why == event.muted_by:
-            continue
+    for event, why in judged:
         changed.append(event)
         if why:
             counted.append(why)

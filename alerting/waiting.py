@@ -1,4 +1,4 @@
-"""Deliveries that a limit holds back: put off to the limit's next window (AD-7)."""
+"""Deliveries that are held back: by a limit to its next window (AD-7), by a provider for as long as it asks (AD-5)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,23 @@ FROM (
     ) AS due LIMIT {MOST_AT_ONCE}
 ) AS r WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket
 RETURNING t.kind
+"""  # noqa: S608
+#: What waits because its provider asks for it comes back over so much longer, the urgent ones first: all at once, they
+#: would only be told to wait again.
+SPREAD = 0.5
+_REST = f"""
+UPDATE alerting_delivery AS t SET waits = t.waits + 1, waits_for = 'provider',
+    due_at = statement_timestamp()
+        + make_interval(secs => %(seconds)s * (1 + {SPREAD} * (t.priority + random()) / 4))
+FROM (
+    SELECT due.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint), (3::smallint)) AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT id, hour_bucket FROM alerting_delivery q
+        WHERE q.priority = p.priority AND q.{OPEN} AND q.merged_into IS NULL AND q.due_at <= statement_timestamp()
+            AND q.lease IS NULL AND q.waits_for <> 'recipient' AND q.channel_id = %(channel_id)s AND q.kind = %(kind)s
+        ORDER BY q.due_at, q.id LIMIT {MOST_AT_ONCE} FOR UPDATE SKIP LOCKED
+    ) AS due LIMIT {MOST_AT_ONCE}
+) AS r WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket
 """  # noqa: S608
 #: Recoveries that are due, but whose alarm is not for a while: they wait as long, instead of being passed over by
 #: every claim until then.
@@ -85,6 +102,12 @@ def put_off(connection: Connection, refused: Sequence[tuple[Claimed, str]]) -> N
         counted.update((found, reason) for (found,) in rest)
     for (kind, reason), number in counted.items():
         metrics.THROTTLED.labels(kind, reason).inc(number)
+
+
+def let_channel_rest(connection: Connection, channel_id: int, kind: str, seconds: float) -> None:
+    """Put off what is due for a channel whose provider asks to wait: not an attempt. Raises `psycopg.Error`."""
+    rested = connection.execute(_REST, {"channel_id": channel_id, "kind": kind, "seconds": seconds}).rowcount
+    metrics.THROTTLED.labels(kind, "provider").inc(rested)
 
 
 def _closed(refused: Sequence[tuple[Claimed, str]]) -> list[tuple[str, str, float]]:

@@ -49,6 +49,7 @@ class AlertTile:
     firing: int
     acknowledged: int
     poison: int
+    sees_deliveries: bool
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ def build_overview(
     broken: Sequence[StoredInvalid] = (),
     log_problem: str = "",
     alerts: Dashboard | None = None,
+    sees_deliveries: bool = True,
 ) -> Overview:
     """What an operator must know first; None for what is switched off or not theirs to see."""
     return Overview(
         breaker=breaker,
         health=HealthTile(grid.counts, len(grid.cells)) if grid else None,
-        alerts=AlertTile(alerts.counts.firing, alerts.counts.acknowledged, alerts.counts.poison) if alerts else None,
+        alerts=_alert_tile(alerts, sees_deliveries) if alerts else None,
         halted=tuple(_halted(breaker)),
         wrong=tuple(
             _wrong(breaker)
@@ -85,9 +87,16 @@ def build_overview(
             + (_wrong_services(grid) if grid else [])
         ),
         needs_me=tuple(
-            _needs_me(breaker) + (_waiting_alerts(alerts) if alerts else []) + (_ending_keys(keys) if keys else [])
+            _needs_me(breaker)
+            + (_waiting_alerts(alerts, sees_deliveries) if alerts else [])
+            + (_ending_keys(keys) if keys else [])
         ),
     )
+
+
+def _alert_tile(alerts: Dashboard, sees_deliveries: bool) -> AlertTile:
+    counts = alerts.counts
+    return AlertTile(counts.firing, counts.acknowledged, counts.poison, sees_deliveries)
 
 
 def _halted(breaker: BreakerStatus | None) -> list[Item]:
@@ -171,8 +180,8 @@ def _wrong_alerts(alerts: Dashboard, grid: Grid | None) -> list[Item]:
     return items
 
 
-def _waiting_alerts(alerts: Dashboard) -> list[Item]:
-    """What a person must take up (AL-6, AD-10)."""
+def _waiting_alerts(alerts: Dashboard, sees_deliveries: bool) -> list[Item]:
+    """What a person must take up (AL-6, AD-10). No link to what they may not open."""
     counts = alerts.counts
     items = []
     if counts.firing:
@@ -184,7 +193,9 @@ def _waiting_alerts(alerts: Dashboard) -> list[Item]:
     if counts.poison:
         title = "1 message reached nobody" if counts.poison == 1 else f"{counts.poison:,} messages reached nobody"
         text = "The portal tries them no more: retry, or tell people another way."
-        items.append(Item("warn", title, text, reverse("admin:alerting_poison"), "Look at the poison"))
+        items.append(
+            Item("warn", title, text, reverse("admin:alerting_poison") if sees_deliveries else "", "Look at the poison")
+        )
     return items
 
 

@@ -210,7 +210,8 @@ class PortalSite(AdminSite):
             alerts = dashboard_or_unknown(ALERTS_SHARED_SECONDS)
             age = max(age, alerts.age() if alerts else 0.0)
         problem = problem_or_unknown() if request.user.has_perm("audit.view_entry") else ""
-        overview = build_overview(status, grid, keys, broken_sections(), problem, alerts)
+        sees_deliveries = request.user.has_perm("alerting.view_delivery")
+        overview = build_overview(status, grid, keys, broken_sections(), problem, alerts, sees_deliveries)
         return {"overview": overview, "status": status, "reading_age": f"{age:.2f}"}
 
 

@@ -9,12 +9,12 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from alerting import observing, payloads, pressure
+from alerting import crowding, observing, payloads, pressure
 from alerting.api.base import QUEUE_FULL, TAKEN, TEXTS, UNPROCESSABLE, events_of, refusal
 from alerting.errors import Refused
 from alerting.intake import MOST_ITEMS
 from alerting.models import Severity
-from opsportal.accounts.api import PortalView
+from opsportal.accounts.api import PortalView, caller
 
 ALERT: dict[str, Any] = {
     "type": "object",
@@ -27,7 +27,11 @@ ALERT: dict[str, Any] = {
         "summary": {"type": "string", "maxLength": 300},
         "labels": {**TEXTS, "description": "At most 30; together with the name they say which alert it is."},
         "annotations": {**TEXTS, "description": "Texts for people."},
-        "rule": {"type": "string", "description": "Only for the rule of this name; else for every rule that matches."},
+        "rule": {
+            "type": "string",
+            "description": "Only for the rule of this name; else for every rule that matches. If that rule trips the "
+            "circuit breaker, a key needs the scope `write:circuit` as well.",
+        },
         "alert_id": {
             "type": "string",
             "maxLength": 100,
@@ -90,7 +94,9 @@ class AlertsView(PortalView):
         """
         try:
             pressure.require_room()
-            signals = payloads.alerts(request.data, timezone.now())
+            signals = payloads.alerts(request.data, timezone.now(), by=caller(request))
+            if not crowding.has_place() and not observing.begins_none(signals):
+                raise crowding.refused()
             taken = observing.take(signals)
         except Refused as error:
             return refusal(error)

@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 #: A label set or annotations, in the schema.
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 UNPROCESSABLE = problems({422: "A value is missing or wrong; `errors` names it. Nothing of the request was kept."})
-QUEUE_FULL = problems({503: "Too many deliveries wait (`Retry-After: 60`), or no server answers. Nothing was kept."})
+QUEUE_FULL = problems(
+    {503: "Too many deliveries wait or alerts are open (`Retry-After: 60`), or no server answers. Nothing was kept."}
+)
 TAKEN = inline_serializer(
     "Taken",
     {

@@ -9,8 +9,8 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from alerting import foreign, observing, pressure
-from alerting.api.base import QUEUE_FULL, TEXTS, refusal, refused_some
+from alerting import crowding, foreign, observing, pressure
+from alerting.api.base import TEXTS, refusal, refused_some
 from alerting.errors import QueueFull, Refused
 from alerting.foreign import Read
 from alerting.models import Origin
@@ -44,6 +44,14 @@ NOTIFICATION: dict[str, Any] = {
 }
 PROBLEMS = problems({400: "Something cannot be read; `errors` names it. The alerts that could be read were taken."})
 UNREADABLE = problems({422: "Not used here: what cannot be read is answered with 400, as Alertmanager does."})
+#: An alert that was refused although it is open would end as one that nobody tells of any more.
+OPEN_ONES = "Of this request only what is about alerts that are open already was taken."
+FULL = problems(
+    {
+        503: "No server answers; or too many deliveries wait or alerts are open (`Retry-After: 60`) and an alert is "
+        "new: only what is about alerts that are open already was taken then."
+    }
+)
 EMPTY = OpenApiResponse(description="Taken; the body is empty.")
 
 
@@ -54,7 +62,7 @@ class PrometheusView(PortalView):
 
     @extend_schema(
         request={"application/json": {"type": "array", "items": ALERT}},
-        responses={200: EMPTY, **PROBLEMS, **UNREADABLE, **QUEUE_FULL},
+        responses={200: EMPTY, **PROBLEMS, **UNREADABLE, **FULL},
         tags=["alerting"],
         operation_id="prometheus_alerts_create",
     )
@@ -85,7 +93,7 @@ class AlertmanagerView(_WebhookView):
 
     @extend_schema(
         request={"application/json": NOTIFICATION},
-        responses={200: EMPTY, **PROBLEMS, **UNREADABLE, **QUEUE_FULL},
+        responses={200: EMPTY, **PROBLEMS, **UNREADABLE, **FULL},
         tags=["alerting"],
         operation_id="alertmanager_webhook_create",
     )
@@ -101,7 +109,7 @@ class GrafanaView(_WebhookView):
 
     @extend_schema(
         request={"application/json": NOTIFICATION},
-        responses={200: EMPTY, **PROBLEMS, **UNREADABLE, **QUEUE_FULL},
+        responses={200: EMPTY, **PROBLEMS, **UNREADABLE, **FULL},
         tags=["alerting"],
         operation_id="grafana_webhook_create",
     )
@@ -112,9 +120,12 @@ class GrafanaView(_WebhookView):
 
 def _answer(read: Any) -> Response:
     try:
-        pressure.require_room()
+        has_room = pressure.has_room()
         found: Read = read()
-        observing.take(found.signals)
+        if has_room and crowding.has_place():
+            observing.take(found.signals)
+        elif observing.take_known(found.signals):
+            raise crowding.refused(OPEN_ONES) if has_room else pressure.refused(OPEN_ONES)
     except QueueFull as error:
         return refusal(error)
     except Refused as error:

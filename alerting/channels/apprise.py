@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import warnings
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -40,10 +41,13 @@ NOT_OFFERED = frozenset(
     }
 )  # fmt: skip
 BODY_MAX = 4_000
-#: Threads that may be left behind at a time; more means that something hangs for good.
+#: With so many threads left behind nothing is begun: something hangs for good. What waits for them waits this share
+#: of its attempt's time.
 STUCK_MAX = 16
+WAITING_SHARE = 0.5
 
-_room = threading.BoundedSemaphore(STUCK_MAX)
+_stuck: set[Future[Answer]] = set()
+_changed = threading.Condition()
 
 
 class AppriseSettings(ChannelSettings):
@@ -99,13 +103,19 @@ class Apprise(ChannelKind):
         plugin = _plugin(recipient)
         if plugin is None or _module(plugin) in NOT_OFFERED:
             return Answer(Outcome.PERMANENT, "Apprise does not understand the address any more, or it is not offered.")
-        if not _room.acquire(blocking=False):
-            return Answer(Outcome.TRANSIENT, "Too many messages by Apprise hang; this one was not begun.")
+        ends = time.monotonic() + _seconds()
+        with _changed:
+            if not _changed.wait_for(lambda: len(_stuck) < STUCK_MAX, _seconds() * WAITING_SHARE):
+                # Put off, not failed: it says nothing about this message.
+                return Answer(Outcome.THROTTLED, "Too many messages by Apprise hang; this one was not begun.")
         done: Future[Answer] = Future()
         threading.Thread(target=_work, args=(plugin, message, done), name="alerting-apprise", daemon=True).start()
         try:
-            return done.result(_seconds())
+            return done.result(max(0.0, ends - time.monotonic()))
         except NotYet:
+            with _changed:
+                if not done.done():
+                    _stuck.add(done)
             words = f"No answer within {_seconds():g} s. The message may have arrived all the same."
             return Answer(Outcome.UNKNOWN, words)
 
@@ -123,9 +133,10 @@ def _work(plugin: Any, message: Message, done: Future[Answer]) -> None:
         answer = Answer(Outcome.TRANSIENT, f"Apprise failed by itself ({type(error).__name__}).")
         if why := fencing.refusal():
             answer = Answer(Outcome.PERMANENT, why[:300])
-    finally:
-        _room.release()
-    done.set_result(answer)
+    with _changed:
+        done.set_result(answer)
+        _stuck.discard(done)
+        _changed.notify_all()
 
 
 def _judge(taken: bool) -> Answer:
@@ -150,7 +161,7 @@ def text_of(message: Message) -> str:
 
 def _type(message: Message) -> Any:
     kinds = _library().NotifyType
-    if message.newest.notice == Notice.RESOLVED:
+    if message.foremost.notice == Notice.RESOLVED:
         return kinds.SUCCESS
     return {"critical": kinds.FAILURE, "warning": kinds.WARNING}.get(message.worst, kinds.INFO)
 

@@ -70,9 +70,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent: one item, or for a digest several, newest last. `key` is the delivery's dedup key.
+    """What is sent: one item, or for a digest several, newest last. `key` is the delivery's dedup key, or the digest's.
 
-    `more`: how many earlier ones a digest only counts.
+    `more`: how many a digest only counts; none of them fires and is worse than what it tells.
     """
 
     key: str
@@ -97,8 +97,19 @@ class Message:
 
     @property
     def newest(self) -> Item:
-        """The item that a short message tells."""
+        """The last item, of a single message the only one."""
         return self.items[-1]
+
+    @property
+    def foremost(self) -> Item:
+        """The item that a short message tells: the worst of what fires, else of all; of several the newest."""
+        return min(
+            reversed(self.items), key=lambda item: (_NOTICES.get(item.notice, len(_NOTICES)), _rank(item.severity))
+        )
+
+
+#: A digest is about what fires, if anything does.
+_NOTICES: Mapping[str, int] = {Notice.FIRING: 0, Notice.TEST: 1, Notice.RESOLVED: 2}
 
 
 def _rank(severity: str) -> int:
@@ -131,6 +142,8 @@ class ChannelKind(ABC):
     Settings: ClassVar[type[ChannelSettings]]
     #: Which limit of recipients applies: "email", "sms" or "webhook" (AD-6).
     recipient_limit: ClassVar[str] = "webhook"
+    #: Whether what the recipient's limit held back is told in one message (AD-7); else one by one, as room comes.
+    digests: ClassVar[bool] = True
 
     @abstractmethod
     def recipients(self, settings: Any) -> tuple[Recipient, ...]:

@@ -153,8 +153,8 @@ class Email(ChannelKind):
                         answer = self._send_by(way, settings, mail)
                 except Failed as failed:
                     failures.append((_NAMES[way], failed))
-                    if not failed.elsewhere:
-                        break
+                    if not failed.elsewhere or failed.outcome == Outcome.UNKNOWN:
+                        break  # nobody would do better, or it may have arrived
                 else:
                     return _told(answer, _NAMES[way], failures)
         return _failed(failures)

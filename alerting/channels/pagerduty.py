@@ -13,7 +13,6 @@ from alerting.channels.base import Answer, ChannelKind, ChannelSettings, Item, M
 from alerting.channels.connecting import Failed, attempt
 from alerting.channels.fields import ApiUrl, NeededSecret, refused
 from alerting.channels.http import Reply, exchange
-from alerting.channels.wording import headline, left_out
 from alerting.models import Notice, Outcome
 from alerting.recipients import masked_secret, masked_url
 
@@ -50,6 +49,8 @@ class PagerDuty(ChannelKind):
     title = "PagerDuty"
     Settings = PagerDutySettings
     recipient_limit = "webhook"
+    #: An incident for each alert, or a recovery would not find it.
+    digests = False
 
     def recipients(self, settings: PagerDutySettings) -> tuple[Recipient, ...]:
         """The one service."""
@@ -64,7 +65,7 @@ class PagerDuty(ChannelKind):
         return shown
 
     def send(self, settings: PagerDutySettings, recipient: str, message: Message) -> Answer:
-        """One event for each alert, also of a digest: a recovery must find its incident.
+        """One event for each alert: a recovery must find its incident.
 
         A try after half of them went out repeats them; PagerDuty knows them by their key.
         """
@@ -85,10 +86,6 @@ def events_of(message: Message, routing_key: str) -> list[dict[str, Any]]:
         events.append(_event(item, routing_key))
         if item.is_over:  # else its incident would stay open for ever
             events.append(_resolution(item, routing_key))
-    if more := left_out(message):
-        summary = f"{headline(message)}. {more}"[:SUMMARY_MAX]
-        payload = {"summary": summary, "source": "opsportal", "severity": "warning"}
-        events.append(_trigger(routing_key, message.key[:KEY_MAX], payload))
     return events
 
 

@@ -9,18 +9,27 @@ from urllib.request import Request
 from pydantic import Field
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
-from alerting.channels.answering import judge
+from alerting.channels.answering import SENTENCE_MAX, judge, own_words
 from alerting.channels.base import Answer, ChannelKind, ChannelSettings, Item, Message, Recipient
 from alerting.channels.connecting import Failed
 from alerting.channels.fields import SecretHttpsUrl
 from alerting.channels.http import Reply, exchange
 from alerting.channels.wording import facts, head, headline, left_out, purpose
-from alerting.models import Notice
+from alerting.models import Notice, Outcome
 from alerting.recipients import masked_url
 
 #: Slack's own limits: characters of a header, of a section, of a field's text, and of the fallback.
 HEADER_MAX, SECTION_MAX, FIELD_MAX, TEXT_MAX = 150, 3_000, 2_000, 3_000
 _SIGNS = {"critical": ":red_circle:", "warning": ":large_orange_circle:", "info": ":large_blue_circle:"}
+
+#: What another try would not change.
+_REFUSALS = frozenset(
+    {
+        "action_prohibited", "channel_is_archived", "channel_not_found", "invalid_blocks", "invalid_payload",
+        "invalid_token", "no_active_hooks", "no_service", "no_service_id", "no_team", "no_text",
+        "posting_to_general_channel_denied", "team_disabled", "too_many_attachments", "user_not_found",
+    }
+)  # fmt: skip
 
 #: The library would write the webhook's address into the log.
 _silent = logging.Logger("alerting.slack", level=logging.CRITICAL + 1)
@@ -75,7 +84,19 @@ class Slack(ChannelKind):
         except Failed as failed:
             return failed.answer
         headers = {name.title(): value for name, value in response.headers.items()}
-        return judge(Reply(response.status_code, headers, response.body.encode()), "Slack", secrets=(recipient,))
+        answer = judge(Reply(response.status_code, headers, response.body.encode()), "Slack", secrets=(recipient,))
+        if answer.outcome == Outcome.DELIVERED and response.body.strip().lower() != "ok":
+            return _not_ok(answer, response.body, recipient)
+        return answer
+
+
+def _not_ok(answer: Answer, body: str, recipient: str) -> Answer:
+    """HTTP 200 is not enough: Slack says `ok`, or in a word why not; a proxy before it may say anything."""
+    said = own_words(body, (recipient,))
+    if body.strip() in _REFUSALS:
+        return Answer(Outcome.PERMANENT, f"Slack did not take it: {said}.", answer.status_code)
+    words = f"Slack's answer is not its own “ok”{f', but: {said}' if said else ''}. The message may have arrived."
+    return Answer(Outcome.UNKNOWN, words[:SENTENCE_MAX], answer.status_code)
 
 
 def blocks_of(message: Message) -> list[dict[str, Any]]:
@@ -100,7 +121,7 @@ def _whole(item: Item) -> list[dict[str, Any]]:
     told += [f"*{escaped(name, 100)}*\n{escaped(text, FIELD_MAX - 200)}" for name, text in item.annotations.items()]
     # A section has at most 10 fields.
     for begin in range(0, len(told), 10):
-        fields = [{"type": "mrkdwn", "text": text} for text in told[begin : begin + 10]]
+        fields = [_mrkdwn(text) for text in told[begin : begin + 10]]
         blocks.append({"type": "section", "fields": fields})
     if links := _links(item):
         blocks.append(_section(f"{_sign(item)} {links}"))
@@ -113,7 +134,12 @@ def _header(text: str) -> dict[str, Any]:
 
 
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:SECTION_MAX]}}
+    return {"type": "section", "text": _mrkdwn(text[:SECTION_MAX])}
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    # Verbatim: addresses, #channels and names in texts from outside become no links.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _sign(item: Item) -> str:

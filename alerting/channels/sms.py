@@ -213,9 +213,9 @@ def _said(body: bytes) -> dict[str, Any]:
 # ---------------------------------------------------------------- the text
 def text_of(message: Message) -> str:
     """At most 320 characters. The acknowledging link goes in whole or not at all; the words around it give way."""
-    item = message.newest
+    item = message.foremost
     if message.is_digest:
-        told = f"{message.total} alerts held back by your limit. Newest: {head(item)} {item.summary}"
+        told = f"{message.total} alerts held back by your limit. Worst: {head(item)} {item.summary}"
         return _fitted(told, item.event_url)
     told = f"{head(item)} {item.summary}"
     known = [text for text in (item.value, item.condition) if text and text not in item.summary]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,11 @@ from typing import Any
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.smtp import EmailBackend
 
-from alerting.channels.answering import own_words
+from alerting.channels.answering import SAID_MAX, own_words
 from alerting.channels.base import Answer
 from alerting.channels.connecting import Failed, attempt, connect, mark_sent, tls_context, was_sent
 from alerting.models import Outcome
+from opsportal.observability.sanitise import MASK
 
 #: How long the goodbye of a server that has taken the mail is waited for.
 GOODBYE_SECONDS = 0.5
@@ -94,28 +97,39 @@ def send_by_smtp(server: MailServer, mail: EmailMultiAlternatives) -> Answer:
         except Failed:
             raise
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _failure(error) from None
+            raise _failure(error, (*mail.to, mail.from_email, server.user)) from None
         finally:
             backend.close()  # what refused to let us in is still open
-    said = own_words(backend.said, mail.to, limit=120)
+    said = _words(backend.said, (*mail.to, mail.from_email, server.user), limit=120)
     return Answer(Outcome.DELIVERED, f"The mail server took it{f': {said}' if said else '.'}", 250, None, said[:200])
 
 
-def _failure(error: Exception) -> Failed:
+def _words(said: bytes | str, people: Iterable[str], limit: int = SAID_MAX) -> str:
+    """What the server says, without the addresses of these people, the part before the @, and user names."""
+    text = said if isinstance(said, str) else said.decode("utf-8", "replace")
+    names = {name for person in people for name in (person, person.partition("@")[0]) if len(name) > 1}
+    for name in sorted(names, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", MASK, text[:8_192], flags=re.IGNORECASE)
+    return own_words(text, limit=limit)
+
+
+def _failure(error: Exception, people: Collection[str]) -> Failed:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, said = next(iter(error.recipients.values()), (550, b""))
-        return _refused("refused the recipient", code, said, recipient=True)
+        return _refused("refused the recipient", code, said, people, recipient=True)
     if isinstance(error, smtplib.SMTPSenderRefused):
-        return _refused("refused the sender", error.smtp_code, error.smtp_error)
+        return _refused("refused the sender", error.smtp_code, error.smtp_error, people)
     if isinstance(error, smtplib.SMTPDataError):
-        return _refused("refused the mail", error.smtp_code, error.smtp_error)
+        return _refused("refused the mail", error.smtp_code, error.smtp_error, people)
     if isinstance(error, smtplib.SMTPAuthenticationError):
-        return _refused("refused user name or password", error.smtp_code, error.smtp_error)
+        return _refused("refused user name or password", error.smtp_code, error.smtp_error, people)
     if isinstance(error, smtplib.SMTPResponseException):
-        return _refused("refused the connection", error.smtp_code, error.smtp_error)
+        return _refused("refused the connection", error.smtp_code, error.smtp_error, people)
     if isinstance(error, smtplib.SMTPNotSupportedError):
         words = "The mail server does not offer what is set: STARTTLS, or signing in."
         return Failed(Outcome.PERMANENT, words)
+    if type(error) is smtplib.SMTPException:  # what smtplib says when it knows none of the ways that are offered
+        return Failed(Outcome.PERMANENT, "The mail server offers no way to sign in that the portal knows.")
     if isinstance(error, ssl.SSLCertVerificationError):
         words = "The mail server's certificate is not accepted: expired, for another name, or of an unknown authority."
         return Failed(Outcome.PERMANENT, words)
@@ -131,8 +145,8 @@ def _failure(error: Exception) -> Failed:
     return Failed(Outcome.TRANSIENT, "The mail server broke the connection.")
 
 
-def _refused(what: str, code: int, said: bytes | str, *, recipient: bool = False) -> Failed:
-    words = own_words(said)
+def _refused(what: str, code: int, said: bytes | str, people: Collection[str], *, recipient: bool = False) -> Failed:
+    words = _words(said, people)
     sentence = f"The mail server {what} ({code}){f': {words}' if words else '.'}"
     if not 500 <= code < 600:
         return Failed(Outcome.TRANSIENT, sentence, status_code=code)

@@ -99,7 +99,7 @@ def body_of(message: Message) -> dict[str, Any]:
     return {
         "version": VERSION,
         "key": message.key,
-        "notice": message.newest.notice,
+        "notice": message.foremost.notice,
         "severity": message.worst,
         "count": message.total,
         "events": [_event(item) for item in message.items],

@@ -70,5 +70,5 @@ def left_out(message: Message) -> str:
     """How many a digest only counts, as a sentence; empty for none."""
     if not message.more:
         return ""
-    earlier = "earlier one is" if message.more == 1 else "earlier ones are"
-    return f"{message.more} {earlier} not told here; the portal lists them."
+    others = "other is" if message.more == 1 else "others are"
+    return f"{message.more} {others} not told here: earlier, or less urgent. The portal lists them."

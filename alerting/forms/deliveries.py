@@ -23,6 +23,7 @@ _LIMITS = [
     ("channel", "of the channel"),
     ("recipient", "of the recipient"),
     ("global", "of all channels"),
+    ("provider", "of the provider"),
     ("digest", "none: told in a digest"),
 ]
 

@@ -85,7 +85,7 @@ class Delivery(models.Model):
     attempts = models.SmallIntegerField(default=0)
     #: How often a claim was taken over from a worker that did not come back: each may have been a duplicate.
     taken_over = models.SmallIntegerField(default=0)
-    #: How often it waited for a limit, and for which: "channel", "recipient", "global" or empty.
+    #: How often it waited for a limit, and for which: "channel", "recipient", "global", "provider" or empty.
     waits = models.IntegerField(default=0)
     waits_for = models.CharField(max_length=12, blank=True, default="")
     #: Told in the digest that this delivery carries (AD-7).

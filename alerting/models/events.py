@@ -45,7 +45,7 @@ class Series(models.Model):
 
     metric = models.CharField(max_length=40)
     labels = models.JSONField(default=dict)
-    #: `alerting.keys.fingerprint` of the labels.
+    #: `alerting.signals.Signal.mark` of the labels, which may be kept masked.
     fingerprint = models.CharField(max_length=32)
     last_at = models.DateTimeField(null=True)
     last_value = models.FloatField(null=True)

@@ -14,6 +14,7 @@ LIMITS = {
     "channel": "the limit of the channel",
     "recipient": "the limit of the recipient",
     "global": "the limit of all channels",
+    "provider": "the provider, which asked for a pause",
 }
 _OUTCOME_TONES = {
     Outcome.DELIVERED: "ok",
@@ -113,6 +114,11 @@ class DeliveryRow:
             if delivery.due_at > self.now:
                 return "Being sent at this moment."
             return "The process that was sending it did not come back; it is taken over."
+        if delivery.due_at > self.now and delivery.waits_for == "recipient":
+            return (
+                "The recipient has had all messages of this hour; critical ones are held, too, until it ends. "
+                "Waiting is no attempt."
+            )
         if delivery.due_at > self.now and delivery.waits_for:
             return f"Waits for {LIMITS.get(delivery.waits_for, 'a limit')}; waiting is no attempt."
         if delivery.due_at > self.now:

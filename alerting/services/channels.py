@@ -23,6 +23,7 @@ from alerting.channels.opening import CannotUse, open_row, seal_settings
 from alerting.draft import InvalidFields
 from alerting.errors import InvalidInput, StaleForm, WrongState
 from alerting.models import Channel, Rule
+from alerting.services import turns
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.records import plain_text
 from opsportal.audit import recorder
@@ -55,6 +56,7 @@ def create_channel(
     text = _name(name)
     try:
         with transaction.atomic():
+            turns.await_turn()
             _require_free(text)
             channel = Channel.objects.create(
                 name=text, kind=found.name, sealed=seal_settings(checked), shown=found.shown(checked), enabled=enabled
@@ -80,6 +82,7 @@ def update_channel(
     text = _name(name)
     try:
         with transaction.atomic():
+            turns.await_turn()
             now = _locked(channel, expected_version)
             changed = ([] if now.name == text else ["Name"]) + _differences(now, kind, checked)
             if "Name" in changed:
@@ -102,6 +105,7 @@ def set_enabled(channel: Channel, enabled: bool, *, by: Actor, expected_version:
     """
     by.require("alerting.change_channel")
     with transaction.atomic():
+        turns.await_turn()
         now = _locked(channel, expected_version)
         if now.enabled == enabled:
             return False
@@ -115,6 +119,7 @@ def delete_channel(channel: Channel, *, by: Actor, expected_version: int | None 
     """Delete one that no rule uses. Raises `PermissionRefused`, `StaleForm`, and `WrongState` with the rules' names."""
     by.require("alerting.delete_channel")
     with transaction.atomic():
+        turns.await_turn()
         now = _locked(channel, expected_version)
         rules = list(now.rules.order_by("name").values_list("name", flat=True))
         if rules:

@@ -9,13 +9,14 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerting import outbox
-from alerting.catalogue import BREAKER, current
+from alerting.catalogue import BREAKER, Catalogue, Target, current
 from alerting.errors import InvalidInput, WrongState
 from alerting.happenings import NO_RULE, Happening
-from alerting.models import Delivery, Event, Status
+from alerting.models import Delivery, Event, Notice, Status
 from alerting.nudging import nudge
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.stepup import clean_reason
@@ -33,6 +34,11 @@ STILL_UNUSABLE = (
 )
 
 
+#: What is noted of a delivery that was written anew.
+USABLE_AGAIN = "Retried: the channel can be used again."
+MOVED_ON = "Retried: written anew to where the channel goes now."
+
+
 @dataclass(frozen=True)
 class Retried:
     """How many deliveries are tried again, and how many stay poisoned because their channel cannot be used still."""
@@ -44,8 +50,9 @@ class Retried:
 def retry_deliveries(ids: Iterable[int], *, by: Actor) -> Retried:
     """Make poisoned deliveries pending again, with all their attempts before them.
 
-    A digest takes what is told in it along. What is under way, delivered or dealt with stays as it is. What stands for
-    a channel that could not be used becomes a delivery to each recipient that the channel has now.
+    A digest takes what is told in it along, and each goes out by itself, through the limits. What is under way,
+    delivered or dealt with stays as it is. What stands for a channel that could not be used, or goes to an address
+    that the channel has no longer, becomes a delivery to each recipient that the channel has now.
     Raises `PermissionRefused` (a trip of the breaker needs the right to trip it), `InvalidInput` and `WrongState`.
     """
     by.require("alerting.retry_delivery")
@@ -80,23 +87,19 @@ def _retry(chosen: QuerySet[Delivery], *, by: Actor, cause: str = "") -> Retried
         rows = _locked(chosen)
         if any(row.kind == BREAKER for row in rows):
             by.require("circuit.trip_breaker")
-        now = timezone.now()
-        stand_ins = [row for row in rows if not row.recipient_sealed]
-        replaced = _replaced(stand_ins, by=by, now=now)
-        ids = [row.pk for row in rows if row.recipient_sealed]
-        done = sorted(ids + replaced)
+        done, unusable = _replaced(rows, by=by)
+        ids = [row.pk for row in rows if row.pk not in done and row.pk not in unusable]
+        done = sorted([*done, *ids])
         if not done:
             raise WrongState(STILL_UNUSABLE)
-        changed = Delivery.objects.filter(id__in=ids)
-        # What was told in a digest that stays where it is goes out by itself.
-        changed.filter(merged_into__isnull=False).exclude(merged_into__in=ids).update(merged_into=None)
-        changed.update(
+        Delivery.objects.filter(id__in=ids).update(
             status=Status.PENDING,
             attempts=0,
-            due_at=now,
+            due_at=Now(),
             lease=None,
             taken_over=0,
             waits_for="",
+            merged_into=None,
             finished_at=None,
         )
         _audit("delivery_retry", done, by=by, cause=cause)
@@ -104,24 +107,49 @@ def _retry(chosen: QuerySet[Delivery], *, by: Actor, cause: str = "") -> Retried
     return Retried(len(done), left=len(rows) - len(done))
 
 
-def _replaced(stand_ins: Sequence[Delivery], *, by: Actor, now: datetime) -> list[int]:
-    """Write what these stand for, where their channel can be used by now; the numbers of those that are done."""
-    if not stand_ins:
-        return []
+def _replaced(rows: Sequence[Delivery], *, by: Actor) -> tuple[list[int], set[int]]:
+    """Write anew, to the recipients that the channel has now, what stands for a channel that could not be used or goes
+    where it went before an edit. The numbers of what is replaced, and of what nobody can be sent yet."""
     catalogue = current()
-    usable = [row for row in stand_ins if catalogue.targets.get(row.channel_id)]
-    rows: list[outbox.Row] = []
-    for stand_in in usable:
-        event = Event.objects.filter(id=stand_in.event_id, started_at=stand_in.event_started_at).first()
-        if event is not None and event.triggered_at is not None:
-            only_this = replace(NO_RULE, channel_ids=(stand_in.channel_id,))
-            rows += outbox.message_rows(catalogue, only_this, Happening.of(event), now)
-    outbox.insert(rows)
-    numbers = [row.pk for row in usable]
-    Delivery.objects.filter(id__in=numbers).update(
-        settled_at=now, settled_by=by.label[:200], settled_note="Retried: the channel can be used again."
-    )
-    return numbers
+    done: dict[str, list[int]] = {USABLE_AGAIN: [], MOVED_ON: []}
+    unusable: set[int] = set()
+    written: list[outbox.Row] = []
+    now = timezone.now()
+    for row in rows:
+        targets = catalogue.targets.get(row.channel_id, ())
+        if not row.recipient_sealed and not targets:
+            unusable.add(row.pk)
+        if not targets or (row.recipient_sealed and _goes_there(row, targets)):
+            continue
+        event = Event.objects.filter(id=row.event_id, started_at=row.event_started_at).first()
+        made = _written_anew(catalogue, row, event, now) if event else []
+        if made or not row.recipient_sealed:
+            done[MOVED_ON if row.recipient_sealed else USABLE_AGAIN].append(row.pk)
+            written += made
+    outbox.insert(written)
+    for note, numbers in done.items():
+        Delivery.objects.filter(id__in=numbers).update(settled_at=now, settled_by=by.label[:200], settled_note=note)
+    return [number for numbers in done.values() for number in numbers], unusable
+
+
+def _goes_there(row: Delivery, targets: Sequence[Target]) -> bool:
+    return any(row.recipient_hash in (target.hash, *target.earlier_hashes) for target in targets)
+
+
+def _written_anew(catalogue: Catalogue, row: Delivery, event: Event, now: datetime) -> list[outbox.Row]:
+    if event.triggered_at is None:
+        return []
+    happening = Happening.of(event)
+    if row.notice == Notice.TEST:
+        return outbox.rows_of_test(catalogue.targets[row.channel_id], happening, now)
+    only_this = replace(NO_RULE, channel_ids=(row.channel_id,))
+    firing = outbox.message_rows(catalogue, only_this, happening, now)
+    if row.notice == Notice.FIRING:
+        return firing
+    if event.resolved_at is None:
+        return []
+    happening.resolved_at = event.resolved_at
+    return outbox.recovery_rows(happening, firing, now)
 
 
 def _resolve(chosen: QuerySet[Delivery], *, by: Actor, note: str, cause: str = "") -> int:

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 
 from alerting.models import Channel, Delivery, Episode, Status
+from alerting.services import turns
 from opsportal.accounts.actors import Actor
 from opsportal.audit import recorder
 from opsportal.secrets import keyring
@@ -71,6 +72,8 @@ def _reseal_chunk(model: type[Model], column: str, chunk: Iterable[tuple[int, st
     looked_at, changed, unreadable = so_far.looked_at, so_far.changed, list(so_far.unreadable)
     manager: Any = model._default_manager
     with transaction.atomic():
+        if model is Channel:
+            turns.await_turn()
         for number, sealed in chunk:
             looked_at += 1
             if keyring.is_current(sealed):

@@ -16,6 +16,7 @@ from django.utils import timezone
 from alerting.draft import InvalidFields, RuleDraft, drafted
 from alerting.errors import InvalidInput, StaleForm, WrongState
 from alerting.models import Channel, Rule
+from alerting.services import turns
 from alerting.wording import condition_words
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.audit import recorder
@@ -41,6 +42,7 @@ def create_rule(*, by: Actor, values: Mapping[str, Any]) -> Rule:
         by.require(ARM)
     try:
         with transaction.atomic():
+            turns.await_turn()
             channels = _locked_channels(draft)
             _require_free(draft.name)
             rule = Rule.objects.create(**_columns(draft))
@@ -63,6 +65,7 @@ def update_rule(rule: Rule, *, by: Actor, values: Mapping[str, Any], expected_ve
     draft = drafted(values)
     try:
         with transaction.atomic():
+            turns.await_turn()
             now = _locked(rule, expected_version)
             channels = _locked_channels(draft)
             changed = _changes(now, draft, channels)
@@ -85,6 +88,7 @@ def set_enabled(rule: Rule, enabled: bool, *, by: Actor, expected_version: int |
     """
     by.require("alerting.change_rule")
     with transaction.atomic():
+        turns.await_turn()
         now = _locked(rule, expected_version)
         if now.enabled == enabled:
             return False
@@ -103,6 +107,7 @@ def delete_rule(rule: Rule, *, by: Actor, expected_version: int | None = None) -
     """
     by.require("alerting.delete_rule")
     with transaction.atomic():
+        turns.await_turn()
         now = _locked(rule, expected_version)
         details = {
             "condition": condition_words(now.metric, now.comparison, now.threshold, now.for_seconds, now.labels),

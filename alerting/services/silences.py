@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from alerting.draft import LARGEST_ID, InvalidFields, checked_labels
 from alerting.errors import InvalidInput, StaleForm, WrongState
 from alerting.models import SILENCE_MAX, Rule, Silence
+from alerting.services import turns
 from alerting.wording import label_words
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.records import plain_text
@@ -54,6 +55,7 @@ def create_silence(*, by: Actor, values: Mapping[str, Any], now: datetime | None
     by.require("alerting.add_silence")
     wanted = _wanted(values, now or timezone.now())
     with transaction.atomic():
+        turns.await_turn()
         silence = Silence.objects.create(**vars(wanted), created_by=by.label[:200])
         _audit("silence_create", silence, by=by, reason=wanted.reason)
     return silence
@@ -70,6 +72,7 @@ def update_silence(
     by.require("alerting.change_silence")
     now = now or timezone.now()
     with transaction.atomic():
+        turns.await_turn()
         row = _locked(silence, now)
         if expected and expected != version_of(row):
             raise StaleForm(STALE)
@@ -92,6 +95,7 @@ def end_silence(silence: Silence, *, by: Actor, now: datetime | None = None) -> 
     by.require("alerting.change_silence")
     now = now or timezone.now()
     with transaction.atomic():
+        turns.await_turn()
         row = _locked(silence, now)
         row.ended_at, row.ended_by = now, by.label[:200]
         row.save(update_fields=["ended_at", "ended_by"])

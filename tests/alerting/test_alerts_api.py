@@ -225,3 +225,23 @@ def test_alert__postgresql_is_away__is_refused_with_503(postgres_server: Any, se
         answer = post(sender, {"name": "Venue rejects"})
     assert answer.status_code == 503 and answer["Retry-After"]
     assert answer.json()["detail"].endswith(".")
+
+
+def test_alerts__one_for_a_rule_and_one_for_all_with_the_same_labels__are_refused(sender: Client) -> None:
+    """AL-3, Q-5: both would be one episode of that rule, and which of them comes later nobody can say."""
+    an_external_rule(hook(), name="Venues")
+    ended = {"name": "Venue rejects", "rule": "Venues", "status": "resolved"}
+    for pair in ([ended, {"name": "Venue rejects"}], [{"name": "Venue rejects"}, ended]):
+        assert_objects(post(sender, {"alerts": pair}), "alerts[1]", "“Venues”")
+    assert not Event.objects.exists()
+    a_rule(hook(1), name="Drawdown")  # alerts for all rules never reach this one
+    apart = [{"name": "Venue rejects", "rule": "Drawdown"}, {"name": "Venue rejects"}]
+    assert post(sender, {"alerts": apart}).status_code == 202
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "wiki.example.com", "https://a b"])
+def test_runbook__of_another_scheme__is_left_out(sender: Client, address: str) -> None:
+    """AUTH-4: people are led to it; the text itself stays among the annotations."""
+    an_external_rule(hook())
+    assert post(sender, {"name": "a", "annotations": {"runbook_url": address}}).status_code == 202
+    assert Event.objects.get().runbook_url == ""

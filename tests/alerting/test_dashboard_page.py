@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -236,3 +237,17 @@ def test_dashboard__redis_stopped__is_there(users: Any, redis_server: Any) -> No
     client = signed_in(users.viewer)
     with redis_server.stopped():
         assert "still told" in read(client)
+
+
+def test_poison__seen_by_who_may_see_alerts_but_no_deliveries__leads_nowhere(users: Any) -> None:
+    """AD-10, RBAC-1: the number is theirs to know; a link would only be refused."""
+    poison(an_alert(severity=2), mail_channel())
+    Gate.objects.update(closed=True, since=timezone.now())
+    group = Group.objects.create(name="desk heads")
+    group.permissions.set(Permission.objects.filter(codename="view_event", content_type__app_label="alerting"))
+    users.viewer.groups.set([group])
+    client = signed_in(users.viewer)
+    for path in ("/admin/", PAGE, FRAGMENT):
+        html = read(client, path)
+        assert "/alerting/deliveries/" not in html, path
+    assert "1 message reached nobody" in read(client, "/admin/")

@@ -260,3 +260,11 @@ def test_actions__nonsense__is_refused_in_words(users: Any, data: Any) -> None:
             LIST + path, {**data, **({"note": "why"} if path == "resolve/" and "note" not in data else {})}
         )
         assert answer.status_code in (409, 422), path
+
+
+def test_delivery__waits_for_its_recipients_hour__says_that_critical_ones_wait_too(users: Any) -> None:
+    """AD-6: whoever waits for a critical message must learn why it does not come."""
+    later = timezone.now() + timedelta(minutes=20)
+    row = a_message(an_alert(severity=0), mail_channel(), waits=1, waits_for="recipient", due_at=later)
+    for path in (LIST, f"{LIST}{row.pk}/"):
+        assert "critical ones are held, too" in text(signed_in(users.viewer), path)

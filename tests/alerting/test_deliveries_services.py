@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from alerting import keys
 from alerting.errors import InvalidInput, WrongState
-from alerting.models import Delivery, Notice, Status
+from alerting.models import Delivery, EventState, Notice, Status
 from alerting.nudging import WAKE
 from alerting.services import deliveries as services
 from opsportal.accounts.actors import Actor, PermissionRefused
@@ -77,15 +79,15 @@ def test_retry__twice__second_finds_nothing(users: Any) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["leader", "member"])
-def test_retry__digest__takes_all_that_is_told_in_it_along(users: Any, chosen: str) -> None:
-    """AD-7, AD-10: the digest goes out as a whole, whichever part was ticked."""
+def test_retry__digest__lets_all_that_is_told_in_it_go_by_itself(users: Any, chosen: str) -> None:
+    """AD-7, AD-10: whichever part was ticked; what was wrong with one holds up none of the others."""
     channel = mail_channel()
     leader = poison(an_alert(), channel)
     members = [poison(an_alert(number), channel, merged_into=leader.pk) for number in range(2)]
     other = poison(an_alert(), channel, "bert@example.com")
     done = services.retry_deliveries([(leader if chosen == "leader" else members[0]).pk], by=Actor.of(users.operator))
     assert done.count == 3
-    assert {as_now(member).merged_into for member in members} == {leader.pk}
+    assert {as_now(member).merged_into for member in members} == {None}
     assert {as_now(row).status for row in (leader, *members)} == {Status.PENDING}
     assert as_now(other).status == Status.POISON
 
@@ -145,6 +147,32 @@ def test_retry__channel_that_still_cannot_be_used__says_so(users: Any) -> None:
     with pytest.raises(WrongState, match="still cannot be used"):
         services.retry_deliveries([stand_in.pk], by=Actor.of(users.operator))
     assert as_now(stand_in).settled_at is None
+
+
+@pytest.mark.parametrize("notice", [Notice.FIRING, Notice.RESOLVED, Notice.TEST])
+def test_retry__channel_goes_elsewhere_now__is_written_anew_to_there(users: Any, notice: Notice) -> None:
+    """AC-5, AD-10: whoever corrects an address and retries means the corrected one; who was told is not told twice."""
+    channel = make_webhook("https://hooks.example.com/right")
+    event = an_alert(state=EventState.RESOLVED, resolved_at=timezone.now())
+    old = poison(event, channel, "https://hooks.example.com/typo", notice=notice)
+    done = services.retry_deliveries([old.pk], by=Actor.of(users.operator))
+    assert (done.count, done.left) == (1, 0)
+    assert as_now(old).settled_note == services.MOVED_ON and as_now(old).status == Status.POISON
+    made = Delivery.objects.exclude(pk=old.pk).get()
+    assert made.recipient_hash == keys.recipient_hash("webhook", "https://hooks.example.com/right")
+    assert (made.status, made.notice) == (Status.PENDING, notice)
+    again = poison(event, channel, "https://hooks.example.com/other-typo", notice=notice)
+    services.retry_deliveries([again.pk], by=Actor.of(users.operator))
+    assert Delivery.objects.filter(status=Status.PENDING).count() == 1
+
+
+def test_retry__host_whose_clock_is_ahead__is_due_by_the_database(users: Any, monkeypatch: Any) -> None:
+    """AD-2: all dispatchers claim by PostgreSQL's clock."""
+    delivery = poison(an_alert(), mail_channel())
+    ahead = timezone.now() + timedelta(minutes=10)
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+    services.retry_deliveries([delivery.pk], by=Actor.of(users.operator))
+    assert as_now(delivery).due_at < ahead - timedelta(minutes=9)
 
 
 def test_resolve__poison__keeps_who_and_why(users: Any) -> None:

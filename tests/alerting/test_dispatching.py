@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from alerting import limits, sending
 from alerting.channels.opening import forget_channels
+from alerting.metrics import DISPATCHER_FAILURES
 from alerting.models import Attempt, Delivery, Event, Notice, Outcome, Priority, Status
 from alerting.nudging import nudge
 from tests.alerting.outgoing import a_delivery, an_event, queue
@@ -84,14 +87,52 @@ def test_attempt__permanent__is_poison_at_once_with_its_reason(hook: Any) -> Non
 
 
 def test_attempt__provider_says_retry_after__is_obeyed(hook: Any) -> None:
-    """AD-5: 429 with Retry-After: 40 is tried after 40 s, not after one."""
+    """AD-5: 429 with Retry-After: 40 is tried after 40 s and up to half as much more, not after one."""
     hook.provider.script(steps.throttles("40"))
     (row,) = queue(hook.channel, hook.recipients(1))
     with dispatching():
         until(lambda: Attempt.objects.exists())
     row.refresh_from_db()
     assert row.status == Status.FAILED
-    assert 35 < (row.due_at - timezone.now()).total_seconds() < 41
+    assert 35 < (row.due_at - timezone.now()).total_seconds() < 61
+    assert row.attempts == 0
+
+
+def test_attempt__provider_takes_two_a_second__a_burst_is_delivered_whole(hook: Any) -> None:
+    """AD-5, AD-7: what a healthy provider asks to wait uses up no attempt, and the rest of its channel waits as well."""
+    taken = [-1.0]
+    accept, refuse = steps.says(200), steps.throttles("1")
+
+    async def two_a_second(writer: steps.Writer) -> bool:
+        now = time.monotonic()
+        if now < taken[0] + 0.5:
+            return await refuse(writer)
+        taken[0] = now
+        return await accept(writer)
+
+    hook.provider.always(two_a_second)
+    rows = queue(hook.channel, hook.recipients(12))
+    with dispatching(threads=4):
+        until(all_are(Status.DELIVERED), seconds=30)
+    assert set(Delivery.objects.order_by().values_list("attempts", flat=True)) == {1}
+    assert Delivery.objects.filter(pk__in=[row.pk for row in rows], waits__gt=0).exists()
+    assert Attempt.objects.filter(outcome=Outcome.THROTTLED, number=1).count() == len(hook.provider.received) - 12
+
+
+def test_attempt__asked_to_wait_for_an_hour__is_poison_and_begins_anew_by_hand(hook: Any) -> None:
+    """AD-5, AD-10: it does not wait for ever; whoever tries it again gives it another hour."""
+    hook.provider.always(steps.throttles("1"))
+    (row,) = queue(hook.channel, hook.recipients(1))
+    old = {"delivery_id": row.pk, "number": 1, "duration_ms": 5, "outcome": Outcome.THROTTLED}
+    began = timezone.now() - timedelta(minutes=61)
+    Attempt.objects.create(at=began, next_at=began + timedelta(minutes=60), **old)
+    with dispatching():
+        until(all_are(Status.POISON))
+        Delivery.objects.update(status=Status.PENDING, attempts=0, finished_at=None, due_at=timezone.now())
+        nudge()
+        until(lambda: Attempt.objects.count() > 2)
+    row.refresh_from_db()
+    assert (row.status, row.attempts) == (Status.FAILED, 0)
 
 
 def test_claims__many_are_due__the_urgent_go_first(hook: Any) -> None:
@@ -135,7 +176,9 @@ def test_claims__malformed_row__is_set_aside_and_the_others_go_on(hook: Any, cha
 
 
 @pytest.mark.parametrize(
-    "labels", ["[1, 2]", "17", '"text"', '{"n": 1' + "0" * 5000 + "}"], ids=["list", "number", "text", "huge"]
+    "labels",
+    ["[1, 2]", "17", '"text"', '{"n": 1' + "0" * 5000 + "}", '{"a":' * 3000 + "1" + "}" * 3000],
+    ids=["list", "number", "text", "huge", "deep"],
 )
 def test_claims__labels_are_garbage__others_go_on(hook: Any, labels: str) -> None:
     """AD-2: JSON that is none of ours."""
@@ -145,6 +188,22 @@ def test_claims__labels_are_garbage__others_go_on(hook: Any, labels: str) -> Non
     with dispatching():
         until(lambda: Delivery.objects.filter(status=Status.DELIVERED).count() == 2)
         until(lambda: Delivery.objects.filter(status=Status.POISON).count() == 1)
+
+
+def test_claims__what_nobody_foresaw__costs_its_own_row_only(hook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AD-2: a mistake of ours over one row stops no other; it is in the log, and the row waits for a person."""
+    rows = queue(hook.channel, hook.recipients(3))
+
+    def stumbling(kind: str, recipient_hash: str, *rest: Any) -> limits.Asked:
+        if recipient_hash == rows[0].recipient_hash:
+            raise ZeroDivisionError
+        return limits.ask(kind, recipient_hash, *rest)
+
+    monkeypatch.setattr(sending, "ask", stumbling)
+    with dispatching():
+        until(lambda: Delivery.objects.filter(status=Status.DELIVERED).count() == 2)
+        until(lambda: Delivery.objects.filter(status=Status.POISON).count() == 1)
+    assert Delivery.objects.get(pk=rows[0].pk).outcome == sending.BROKEN
 
 
 def test_claims__channel_switched_off__is_poison_with_the_reason(hook: Any) -> None:
@@ -228,6 +287,36 @@ def test_result__lease_was_lost__is_kept_as_late_and_changes_nothing(hook: Any) 
     assert (row.status, row.attempts) == (Status.PENDING, 0)
 
 
+def test_result__postgresql_takes_none_for_a_while__is_written_as_it_was(hook: Any) -> None:
+    """AD-4, Q-4: a standby that is read-only is an outage; it spoils no answer, and no attempt is written twice."""
+    hook.provider.always(steps.slow(0.5))
+    queue(hook.channel, hook.recipients(4))
+    failures = DISPATCHER_FAILURES.labels("postgresql")._value
+
+    def read_only(word: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE CURRENT_USER SET default_transaction_read_only = {word}")
+
+    try:
+        with dispatching():
+            until(lambda: len(hook.sent()) == 4)
+            read_only("on")
+            before = failures.get()
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'opsportal-alerts' AND datname = current_database()"
+                )
+            until(lambda: failures.get() >= before + 3)
+            read_only("off")
+            until(all_are(Status.DELIVERED))
+    finally:
+        read_only("off")
+    attempts = Attempt.objects.order_by().values_list("outcome", "status_code", "late", "answer")
+    assert len(attempts) == 4 and len(set(attempts)) == 1
+    assert attempts[0][:3] == ("delivered", 200, False) and "could not be kept" not in attempts[0][3]
+
+
 def test_stop__deliveries_are_under_way__finishes_them_and_gives_the_rest_back(hook: Any) -> None:
     """AD-2, Q-4: a warm shutdown leaves no claim behind."""
     hook.provider.always(steps.slow(0.3))
@@ -255,6 +344,32 @@ def test_kinds__one_hangs__the_others_are_not_delayed(hook: Any, providers: Any)
     with dispatching(threads=8):
         until(lambda: len(hook.sent()) == 30, seconds=8)
         assert len(providers.slack.received) == 4
+        providers.web.stop()
+
+
+def test_kinds__two_hang__the_urgent_of_a_third_go_out_at_once(hook: Any, providers: Any) -> None:
+    """AD-2, AD-7, Q-4: some threads are kept for what is urgent, however much else hangs."""
+    from pydantic import SecretStr
+
+    from alerting.channels.pagerduty import PagerDutySettings
+    from alerting.channels.slack import SlackSettings
+    from tests.alerting.outgoing import make_channel
+    from tests.alerting.providers.web import ROUTING_KEY
+
+    other = providers.slack.url
+    slack = make_channel("slack", SlackSettings(url=SecretStr(other)), "slack")
+    pager = PagerDutySettings(routing_key=SecretStr(ROUTING_KEY), api_url=providers.pagerduty.url)
+    urgent = make_channel("pagerduty", pager, "pager")
+    hook.provider.always(steps.silent())
+    providers.slack.always(steps.silent())
+    queue(hook.channel, hook.recipients(30), severity=2)
+    queue(slack, [f"{other}?{n}" for n in range(30)], severity=2)
+    with dispatching(threads=16):
+        until(lambda: len(providers.slack.received) + len(hook.sent()) >= 14)
+        queue(urgent, [ROUTING_KEY], severity=0)
+        nudge()
+        until(lambda: providers.pagerduty.received, seconds=4)
+        assert len(providers.slack.received) + len(hook.sent()) == 14
         providers.web.stop()
 
 

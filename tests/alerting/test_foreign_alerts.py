@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from alerting import upkeep
+from alerting import pressure, upkeep
 from alerting.models import Delivery, Episode, Event, Rule
 from tests.alerting.ruling import an_external_rule, hook
 from tests.api.conftest import key_of
@@ -22,6 +22,7 @@ NEVER = "0001-01-01T00:00:00Z"
 @pytest.fixture
 def sender(users: Any) -> Client:
     """Another alerting system with a key."""
+    pressure.forget_depth()
     Rule.objects.all().delete()
     an_external_rule(hook())
     key = key_of(users.operator, ["write:alerts"])
@@ -186,3 +187,32 @@ def test_generator__of_another_scheme__is_left_out(sender: Client) -> None:
     """AUTH-4: people may be led to it."""
     post(sender, ALERTMANAGER, notified(generatorURL="javascript:alert(1)"))
     assert Event.objects.get().generator_url == ""
+
+
+def test_queue_full__what_is_known_is_prolonged_and_resolved__what_is_new_is_refused(
+    sender: Client, settings: Any
+) -> None:
+    """AD-8, AL-4: an alert that fires on is not a new one; refused, it would end as if nobody told of it."""
+    post(sender, V2, [posted(4), posted(4, instance="db2:9100")])
+    settings.ALERT_QUEUE_FULL, settings.ALERT_QUEUE_RESUME = 2, 1
+    pressure.forget_depth()
+    first = timezone.now() + timedelta(minutes=4)
+    assert post(sender, V2, [posted(4), posted(0, instance="db2:9100")]).status_code == 200
+    second = timezone.now() + timedelta(minutes=4)
+    assert Episode.objects.filter(expires_at__gt=first).exists()
+    answer = post(sender, V2, [posted(4), posted(4, instance="db3:9100")])
+    assert (answer.status_code, answer["Retry-After"]) == (503, "60"), answer.content
+    assert "open already" in answer.json()["detail"]
+    assert Event.objects.count() == 2 and Episode.objects.filter(expires_at__gt=second).count() == 1
+
+
+def test_labels__alike_once_they_are_masked__are_two_alerts(sender: Client) -> None:
+    """AC-5, AL-3: what is masked still tells one alert from another; one that ends does not end the other."""
+    anna, bob = {"user": "anna@example.com"}, {"user": "bob@example.com"}
+    post(sender, V2, [posted(4, **anna), posted(0, **bob)])
+    assert Event.objects.get().state == "firing"
+    post(sender, V2, [posted(4, **bob)])
+    assert list(Event.objects.values_list("labels__user", "state")) == [("***@example.com", "firing")] * 2
+    post(sender, V2, [posted(0, **anna)])
+    assert sorted(Event.objects.values_list("state", flat=True)) == ["firing", "resolved"]
+    assert Episode.objects.count() == 1

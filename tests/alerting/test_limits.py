@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -169,7 +171,7 @@ def test_recipient__over_the_hour__is_told_the_rest_in_one_digest(
     assert len(hook.sent()) == 3
     told = [item["rule"] for item in hook.provider.received[-1].json["events"]]
     assert len(told) == 5
-    leader = Delivery.objects.get(dedup_key=hook.sent()[-1])
+    leader = Delivery.objects.get(dedup_key=hook.sent()[-1].partition(":digest:")[0])
     assert Delivery.objects.filter(merged_into=leader.pk).count() == 4
     assert leader.merged_into is None and leader.attempts == 1
 
@@ -270,6 +272,20 @@ def test_limits__redis_stopped__postgresql_counts_the_same(hook: Hook, settings:
         queue(hook.channel, [f"{hook.provider.url}?new{n}" for n in range(3)])
         until(lambda: Delivery.objects.filter(waits_for="channel").count() == 2)
         until(lambda: len(hook.sent()) == 9)
+
+
+def test_limits__redis_hangs__eight_dispatchers_delay_nothing(hook: Hook, redis_server: Any) -> None:
+    """AD-2, AD-14, Q-4: one that accepts and says nothing is waited for once, not by each after the other."""
+    with ExitStack() as crew:
+        for _ in range(8):
+            crew.enter_context(dispatching(2))
+        with redis_server.paused():
+            for place in range(8):
+                began = time.monotonic()
+                queue(hook.channel, hook.recipients(place + 1)[place:], severity=0)
+                nudge()
+                until(all_are(Status.DELIVERED), seconds=20)
+                assert time.monotonic() - began < 1.2
 
 
 def test_limits__redis_lost_its_data__gives_nothing_twice(hook: Hook, settings: Any, redis: redis_client.Redis) -> None:

@@ -10,7 +10,10 @@ import pytest
 from pytest_django import Settings
 
 from alerting import keys
+from alerting.channels.sms import text_of
+from alerting.channels.webhook import body_of
 from alerting.channels.wording import facts, headline, purpose
+from alerting.claiming import tell
 from alerting.messages import build_message, condition_text, one_line, value_text
 from alerting.models import Delivery, Event, EventState, Notice, Origin, Priority, Severity
 
@@ -58,7 +61,12 @@ def delivery(told: Event, **fields: Any) -> Delivery:
 
 def message_of(told: Event, **fields: Any) -> Any:
     one = delivery(told, **fields)
-    return build_message(one, [(one, told)])
+    return build_message(tell(one, [(one, told)]))
+
+
+def digest_of(pairs: list[tuple[Delivery, Event]]) -> Any:
+    """The digest that the first one carries."""
+    return build_message(tell(pairs[0][0], pairs, carried=len(pairs) - 1, carried_hash="0123456789abcdef" * 2))
 
 
 def test_message__firing__tells_condition_value_and_times() -> None:
@@ -133,10 +141,10 @@ def test_message__digest__tells_the_newest_twenty_and_counts_the_rest() -> None:
     """AD-7: newest last; nothing is dropped silently."""
     told = [event(alert_id=f"alert-{n}", summary=f"Number {n}") for n in range(23)]
     pairs = [(delivery(one, id=n), one) for n, one in enumerate(told)]
-    message = build_message(pairs[0][0], pairs)
+    message = digest_of(pairs)
     assert message.is_digest and (message.more, message.total) == (3, 23)
     assert [item.summary for item in message.items] == [f"Number {n}" for n in range(3, 23)]
-    assert message.key == pairs[0][0].dedup_key
+    assert message.key == f"{pairs[0][0].dedup_key}:digest:0123456789abcdef"
 
 
 def test_message__digest__is_as_bad_as_its_worst() -> None:
@@ -144,7 +152,23 @@ def test_message__digest__is_as_bad_as_its_worst() -> None:
     told = [event(severity=Severity.CRITICAL), event(severity=Severity.WARNING), event(severity=Severity.INFO)]
     notices = [Notice.RESOLVED, Notice.FIRING, Notice.FIRING]
     pairs = [(delivery(one, notice=notice), one) for one, notice in zip(told, notices, strict=True)]
-    assert build_message(pairs[0][0], pairs).worst == "warning"
+    assert digest_of(pairs).worst == "warning"
+
+
+def test_message__digest__tells_what_fires_and_is_worst_whatever_is_newer() -> None:
+    """AD-7: of many the critical one is never among those that are only counted, and a text message tells it."""
+    told = [event(summary=f"Number {n}", severity=Severity.INFO) for n in range(40)]
+    notices = [Notice.FIRING] * 15 + [Notice.RESOLVED] * 25
+    told[3].severity, told[20].severity = Severity.CRITICAL, Severity.CRITICAL
+    pairs = [
+        (delivery(one, id=n, notice=notice, priority=one.severity + 1, triggered_at=AT + timedelta(seconds=n)), one)
+        for n, (one, notice) in enumerate(zip(told, notices, strict=True))
+    ]
+    message = digest_of(pairs)
+    assert [item.summary for item in message.items] == [f"Number {n}" for n in (*range(15), 20, 36, 37, 38, 39)]
+    assert (message.worst, message.foremost.summary, message.more) == ("critical", "Number 3", 20)
+    assert "Worst: CRITICAL Number 3" in text_of(message)
+    assert body_of(message)["notice"] == "firing" and headline(message).startswith("[CRITICAL]")
 
 
 @pytest.mark.parametrize(

@@ -185,9 +185,9 @@ def test_cause__alert_from_outside__is_told() -> None:
     desk.tell()
     an_external_rule(hook())
     a_rule(hook(1), metric="service_down", threshold=1.0)
-    take(alert(labels={"service": "orders"}), down("orders"))
+    take(alert(labels={"service": "orders"}), down("orders"), down("database"))
     assert Event.objects.get(metric="external_alert").muted_by == ""
-    assert Event.objects.get(metric="service_down").muted_by == "cause:database"
+    assert Event.objects.get(metric="service_down", labels__service="orders").muted_by == "cause:database"
 
 
 def test_queue_full__what_fires_is_kept_and_told_when_there_is_room() -> None:
@@ -199,3 +199,50 @@ def test_queue_full__what_fires_is_kept_and_told_when_there_is_room() -> None:
     assert notices() == [("firing", "breaker")]
     assert upkeep.tell_muted(timezone.now()) == 1  # the tick finds that few deliveries wait
     assert notices() == [("firing", "breaker"), ("firing", "webhook")] and the_event().muted_by == ""
+
+
+def test_cause__nobody_is_told_of_the_parent__the_service_is_told() -> None:
+    """HM-12: it pages once, and not never: no rule is about the parent, or it is silenced."""
+    desk = Desk()
+    desk.has("orders", Status.UNREACHABLE, desk.has("database", Status.UNREACHABLE))
+    desk.tell()
+    a_rule(hook(), metric="service_down", threshold=1.0, labels={"service": "orders"})
+    parents = a_rule(metric="service_down", threshold=1.0, labels={"service": "database"})
+    take(down("database"), down("orders"))
+    assert Event.objects.get(labels__service="orders").muted_by == "" and Delivery.objects.count() == 1
+    take(value(0.0, metric="service_down", service="orders"))
+    parents.channels.set([hook(1)])
+    silence(rule=parents)
+    take(value(0.0, metric="service_down", service="database"))
+    take(down("database"), down("orders"))
+    assert Event.objects.get(labels__service="orders", resolved_at=None).muted_by == ""
+
+
+def test_cause__parent_waits_still__the_service_waits_for_it() -> None:
+    """HM-12: whichever rule waits longer, and also where both begin at once; told once the parent's alert is."""
+    desk = Desk()
+    parent = desk.has("database", Status.UNREACHABLE)
+    desk.has("orders", Status.UNREACHABLE, parent)
+    desk.tell()
+    a_rule(hook(), metric="service_down", threshold=1.0, labels={"service": "orders"})
+    a_rule(hook(1), metric="service_down", threshold=1.0, labels={"service": "database"}, for_seconds=60)
+    take(down("orders"), down("database"))
+    now = timezone.now()
+    for moment in (now, now + timedelta(seconds=70)):
+        upkeep.promote(moment)
+        upkeep.tell_muted(moment)
+        assert Event.objects.get(labels__service="orders").muted_by == "cause:database"
+    assert Delivery.objects.get().event_id == Event.objects.get(labels__service="database").id
+
+
+def test_cause__planned_work_on_the_parent__explains_the_service() -> None:
+    """HM-11, HM-12: who plans work on the database is not paged for what needs it."""
+    desk = Desk()
+    parent = desk.has("database", Status.UNREACHABLE)
+    desk.has("orders", Status.UNREACHABLE, parent)
+    maintain(parent)
+    desk.tell()
+    a_rule(hook(), metric="service_down", threshold=1.0)
+    take(down("database"))
+    take(down("orders"))
+    assert not Delivery.objects.exists() and upkeep.tell_muted(timezone.now()) == 0

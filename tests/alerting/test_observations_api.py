@@ -143,3 +143,20 @@ def test_observations__queue_is_full__are_taken_all_the_same(sender: Client, set
     a_rule(hook())
     assert push(sender, {"metric": "drawdown", "value": 0.1}).status_code == 202
     assert Event.objects.get().muted_by == "queue:full"
+
+
+def test_observation__of_a_sender_whose_clock_runs_ahead__does_not_hide_the_next(sender: Client) -> None:
+    """AL-2: a time that is not yet counts as now, and several of them keep their order."""
+    a_rule(hook())
+    now = timezone.now()
+    push(
+        sender,
+        *(
+            {"metric": "drawdown", "value": value, "at": (now + timedelta(seconds=ahead)).isoformat()}
+            for value, ahead in ((0.03, 50), (0.02, 40), (0.01, 30))
+        ),
+    )
+    series = Series.objects.get()
+    assert series.last_value == 0.03 and series.last_at is not None and series.last_at <= timezone.now()
+    push(sender, {"metric": "drawdown", "value": 0.5})
+    assert Event.objects.get().state == "firing" and kept() == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from alerting import keys, observing, series
 from alerting.errors import InvalidInput
-from alerting.models import Delivery, Episode, Event, Rule, Series
+from alerting.models import Delivery, Episode, Event, Origin, Rule, Series
 from tests.alerting.outgoing import make_channel, make_webhook
 from tests.alerting.ruling import (
     a_rule,
@@ -361,3 +362,39 @@ def test_fired__on_a_host_whose_clock_runs_ahead__is_due_at_once() -> None:
     take(value(0.01, ago(10)), now=ahead)
     assert len(notices()) == 2
     assert all(due_at <= timezone.now() for due_at in Delivery.objects.values_list("due_at", flat=True))
+
+
+def test_value__after_the_clock_was_set_back__is_judged() -> None:
+    """AL-2: what was kept in a future that is none any more hides nothing."""
+    a_rule(hook())
+    ahead = timezone.now() + timedelta(hours=24)
+    take(value(0.01, ahead), now=ahead)
+    assert take(value(0.5)).fired == 1
+    assert Series.objects.get().last_value == 0.5
+
+
+def test_own_value__after_the_clock_was_set_back__is_kept() -> None:
+    """AL-2: one a minute, by the clock as it is now."""
+    ahead, now = timezone.now() + timedelta(hours=24), timezone.now()
+    for at in (ahead, now, now + timedelta(seconds=5)):
+        observing.take([replace(value(0.01, at), origin=Origin.PORTAL)], now=at)
+    assert len(observations()) == 2
+
+
+def test_series__whose_labels_cannot_be_kept__is_left_out_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """STYLE 8: the other values of the batch are kept and judged."""
+    a_rule(hook())
+    taken = take(value(0.5, strategy="bad\x00name"), value(0.5), value(0.01, strategy="carry"))
+    assert [len(events) for events in taken.events] == [0, 1, 0]
+    assert Series.objects.count() == 2
+    assert any(record.msg == "alert_series_set_aside" for record in caplog.records)
+
+
+def test_pending__that_cannot_be_written_when_it_fires__the_others_fire(caplog: pytest.LogCaptureFixture) -> None:
+    """STYLE 8: promotions are set aside one by one as well, with a value and with time."""
+    a_rule(hook(), for_seconds=10)
+    take(value(0.5, ago(60), strategy="a"), value(0.5, ago(60), strategy="b"))
+    bad = replace(value(0.6, strategy="a"), summary="not \x00 this")
+    assert take(bad, value(0.6, strategy="b")).fired == 1
+    assert Event.objects.get(labels__strategy="b").state == "firing"
+    assert any(record.msg == "alert_event_set_aside" for record in caplog.records)

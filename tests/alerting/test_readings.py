@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from circuit.selectors import forget_readings
 from health.models import Service, Status
 from health.queues import forget_queues
 from health.selectors import forget_grid
+from opsportal.observability.redis_client import redis_client
 from tests.alerting.outgoing import queue
 from tests.alerting.ruling import hook
 from tests.desk import DESK
@@ -134,7 +136,6 @@ def test_sweep__stands_still__is_a_component_down(desk: Desk) -> None:
     desk.tell()
     assert values("component_down")["health sweep"] == 0
     from health import store
-    from opsportal.observability.redis_client import redis_client
 
     redis_client().hdel(store.SNAPSHOT_KEY, store.SWEEPER)
     forget_grid()
@@ -264,3 +265,51 @@ def test_evaluate__a_tick_is_under_way__another_process_leaves_it_alone(desk: De
         other.execute("SELECT pg_advisory_lock(%s)", [ticking.LOCK])
         assert Ticker().tick(timezone.now()) is False
     assert Ticker().tick(timezone.now()) is True
+
+
+@pytest.mark.parametrize("reason", ["broker\x00gone", "bad \ud800 half"], ids=["nul", "half a character"])
+def test_breaker__tripped_for_a_reason_that_cannot_be_stored__is_an_alert(desk: Desk, reason: str) -> None:
+    """AL-2, Q-5: whoever writes the breaker's keys, that trading stands is told."""
+    tripped = {"state": "TRIPPED", "trip_reason": reason, "tripped_at": timezone.now().isoformat()}
+    redis_client().set("circuit_breaker:state", json.dumps(tripped))
+    forget_readings()
+    Ticker().tick(timezone.now())
+    event = Event.objects.get(metric="circuit_tripped")
+    assert event.state == "firing" and event.summary.startswith("Circuit breaker TRIPPED: b")
+
+
+def test_breaker__not_readable_although_redis_answers__counts_as_halted(desk: Desk) -> None:
+    """CB-3: what nobody can read counts as unknown; that Redis is down is no excuse here."""
+    redis_client().set("circuit_breaker:last_trip_reason", b"caf\xe9 broker")
+    forget_readings()
+    Ticker().tick(timezone.now())
+    event = Event.objects.get(metric="circuit_tripped")
+    assert event.state == "firing" and "cannot be read" in event.summary
+
+
+def test_service__says_what_cannot_be_stored__is_an_alert_all_the_same(desk: Desk) -> None:
+    """AL-2, Q-5: and so are the others of that tick."""
+    desk.has("orders", Status.VIOLATION, sentence="It calls itself \x00x.")
+    desk.has("pricing", Status.UNREACHABLE)
+    desk.tell()
+    ticker, now = Ticker(), timezone.now()
+    ticker.tick(now)
+    ticker.tick(now + timedelta(seconds=16))
+    found = Event.objects.filter(metric="service_down").values_list("labels__service", "state")
+    assert sorted(found) == [("orders", "firing"), ("pricing", "firing")]
+
+
+def test_queue__whose_group_has_a_name_that_cannot_be_stored__stops_nothing(desk: Desk, settings: Any) -> None:
+    """AL-2, Q-5: its depth is watched under a name that can be, for as long as it is there."""
+    settings.HEALTH_STREAMS = ["ticks"]
+    redis_client().xgroup_create("ticks", "bad\x00group", mkstream=True)
+    Rule.objects.create(name="Deep", metric="queue_depth", comparison="gte", threshold=1, severity=Severity.WARNING)
+    redis_client().xadd("ticks", {"n": 1})
+    breaker.trip_breaker(by=DESK, reason="Prices look wrong", category="manual", source=Source.PORTAL)
+    forget_readings()
+    now = timezone.now()
+    for ticker in (Ticker(), Ticker()):
+        ticker.tick(now)
+    assert Event.objects.get(metric="circuit_tripped").state == "firing"
+    event = Event.objects.get(metric="queue_depth")
+    assert (event.state, event.labels) == ("firing", {"queue": "ticks", "group": "bad\ufffdgroup"})

@@ -9,7 +9,7 @@ import pytest
 from alerting import claiming, results
 from alerting.channels.base import Answer
 from alerting.models import Attempt, Channel, Delivery, Outcome, Status
-from alerting.results import TRIP_ATTEMPTS, TRIP_RETRY_SECONDS, Result, judge
+from alerting.results import MOST_THROTTLES, TRIP_ATTEMPTS, TRIP_RETRY_SECONDS, Result, Throttled, judge
 from tests.alerting.outgoing import queue
 
 T, U, P, H, D = Outcome.TRANSIENT, Outcome.UNKNOWN, Outcome.PERMANENT, Outcome.THROTTLED, Outcome.DELIVERED
@@ -24,7 +24,6 @@ T, U, P, H, D = Outcome.TRANSIENT, Outcome.UNKNOWN, Outcome.PERMANENT, Outcome.T
         (U, 2, Status.FAILED, 2.0),
         (H, 1, Status.FAILED, 1.0),
         (T, 3, Status.POISON, None),
-        (H, 3, Status.POISON, None),
         (P, 1, Status.POISON, None),
     ],
 )
@@ -50,6 +49,31 @@ def test_judge__maximum_is_raised__doubles_with_jitter() -> None:
 def test_judge__provider_asks_to_wait__is_waited_for_an_hour_at_most(asked: float | None, waited: float) -> None:
     """AD-5: the longer of the two; nonsense is none."""
     assert judge(Answer(H, retry_after=asked), 1, 3, 0.0).again_in == waited
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "again_in"),
+    [
+        (Throttled(), Status.FAILED, 1.0),
+        (Throttled(3, 20.0), Status.FAILED, 8.0),
+        (Throttled(20, 900.0), Status.FAILED, 60.0),
+        (Throttled(5, 3600.0), Status.POISON, None),
+        (Throttled(MOST_THROTTLES - 1, 5.0), Status.POISON, None),
+    ],
+)
+def test_judge__provider_asks_to_wait__uses_up_no_attempt(
+    before: Throttled, status: Status, again_in: float | None
+) -> None:
+    """AD-5: the provider works; it is asked for an hour, or a hundred times, the third attempt being long past."""
+    verdict = judge(Answer(H), 3, 3, 0.0, throttled=before)
+    assert (verdict.status, verdict.again_in, verdict.counts) == (status, again_in, status == Status.POISON)
+
+
+@pytest.mark.parametrize("jitter", [-1.0, -0.3, 0.0, 1.0])
+def test_judge__provider_says_how_long__never_before_that(jitter: float) -> None:
+    """AD-5: `Retry-After` is obeyed; jitter is upwards only, and does not grow with the number of times."""
+    verdict = judge(Answer(H, retry_after=20.0), 1, 3, jitter, throttled=Throttled(9, 60.0))
+    assert verdict.again_in == 20.0 * (1 + abs(jitter) / 2) and verdict.rest == 20.0
 
 
 @pytest.mark.parametrize(("again", "attempts"), [(True, 1), (False, 2)], ids=["looked", "did not look"])

@@ -339,3 +339,11 @@ def test_rule__page__tells_all(operator: Client) -> None:
 def test_rule__that_is_none__is_not_found(operator: Client, path: str, number: str) -> None:
     """Q-5: also for a number that no database holds."""
     assert operator.get(f"/admin/alerting/rules/{number}/{path}").status_code == 404
+
+
+def test_form__of_who_may_arm__says_that_it_counts_from_the_next_alert_on(users: Users) -> None:
+    """AL-5: saving a form never halts trading."""
+    admin = Client()
+    admin.force_login(users.admin, backend="opsportal.accounts.backends.CachedUserBackend")
+    page = admin.get("/admin/alerting/rules/add/?metric=drawdown").content.decode()
+    assert "It counts from the next alert on" in page

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import Error, connection
 from django.utils import timezone
 
-from alerting import upkeep
-from alerting.models import Delivery, Episode, Event, Rule
+from alerting import pressure, upkeep
+from alerting.models import Delivery, Episode, Event, Gate, Rule
+from alerting.ticking import Ticker
 from tests.alerting.ruling import a_rule, ago, alert, an_external_rule, hook, notices, states, take, the_event, value
 
 pytestmark = pytest.mark.django_db
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _no_first_rules(db: None) -> None:
+    pressure.forget_depth()
     Rule.objects.all().delete()
 
 
@@ -127,3 +130,52 @@ def test_open_episode__what_it_is_about_is_gone__resolves() -> None:
     assert upkeep.drop_unwatched({"service_down": [{"service": "new"}], "drawdown": []}, timezone.now()) == 1
     gone = Event.objects.get(state="resolved")
     assert (gone.labels, gone.resolved_by) == ({"service": "old"}, "it is not watched any more")
+
+
+def test_pending__that_cannot_be_written__the_others_fire(caplog: pytest.LogCaptureFixture) -> None:
+    """STYLE 8: the one that PostgreSQL refuses is set aside, alone."""
+    a_rule(hook(), for_seconds=10)
+    take(*(value(0.5, ago(20), strategy=name) for name in "abc"))
+    Event.objects.filter(labels__strategy="b").update(value=float("nan"))  # no JSON can hold it
+    assert upkeep.promote(timezone.now()) == 2
+    assert sorted(states()) == ["firing", "firing", "pending"] and Delivery.objects.count() == 2
+    assert any(record.msg == "alert_event_set_aside" for record in caplog.records)
+
+
+def told_until(moment: datetime) -> None:
+    """An alert of Prometheus that fires, and ends at that moment unless it is told again."""
+    an_external_rule(hook())
+    take(alert("DiskFull", expires_at=moment))
+
+
+def test_expiry__nobody_could_tell_it_again__waits_for_five_minutes() -> None:
+    """AL-4, Q-4: after the start of the ticker, and again after the queue was full, senders get time to tell."""
+    now = timezone.now()
+    told_until(now)
+    ticker = Ticker()
+    ticker.tick(now + timedelta(seconds=1))
+    ticker.tick(now + timedelta(minutes=4))
+    Gate.objects.update(closed=True)
+    pressure.forget_depth()
+    ticker.tick(now + timedelta(minutes=10))  # this tick finds that few deliveries wait, and opens the gate
+    assert not Gate.objects.get().closed
+    for minutes in (11, 15):
+        ticker.tick(now + timedelta(minutes=minutes))
+        assert states() == ["firing"]
+    ticker.tick(now + timedelta(minutes=16, seconds=1))
+    assert the_event().resolved_by == "not told again"
+
+
+def test_expiry__postgresql_was_away__waits_for_five_minutes(postgres_server: Any) -> None:
+    """AL-4, Q-4: nothing could be told to the portal meanwhile."""
+    now = timezone.now()
+    told_until(now + timedelta(minutes=6))
+    ticker = Ticker()
+    ticker.tick(now)
+    with postgres_server.stopped(), pytest.raises(Error):
+        ticker.tick(now + timedelta(minutes=5))
+    connection.close()
+    ticker.tick(now + timedelta(minutes=7))
+    assert states() == ["firing"]
+    ticker.tick(now + timedelta(minutes=12))
+    assert states() == ["resolved"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,29 @@ def test_apprise__hangs__is_left_behind(providers: Providers, monkeypatch: pytes
     begun = time.monotonic()
     answer = send(address(providers, "?rto=3600"))
     assert answer.outcome == Outcome.UNKNOWN and time.monotonic() - begun < 3
+
+
+def test_apprise__many_at_once__all_are_begun(providers: Providers) -> None:
+    """AD-2: how many go out at once is the dispatcher's matter; only what is left behind takes room."""
+    providers.webhook.always(steps.slow(0.3))
+    url = address(providers)
+    with ThreadPoolExecutor(2 * apprise.STUCK_MAX) as pool:
+        answers = list(pool.map(send, [url] * 2 * apprise.STUCK_MAX))
+    assert {answer.outcome for answer in answers} == {Outcome.DELIVERED}
+
+
+def test_apprise__too_many_are_left_behind__others_wait_and_lose_no_attempt(
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AD-5: what was not begun is put off; when those have ended, it goes on."""
+    monkeypatch.setattr(apprise, "_seconds", lambda: 0.4)
+    monkeypatch.setattr(apprise, "STUCK_MAX", 1)
+    providers.webhook.script(steps.slow(1.5))
+    assert send(address(providers)).outcome == Outcome.UNKNOWN
+    answer = send(address(providers))
+    assert answer.outcome == Outcome.THROTTLED and "not begun" in answer.sentence
+    monkeypatch.setattr(apprise, "_seconds", lambda: 8.0)
+    assert send(address(providers)).outcome == Outcome.DELIVERED
 
 
 def test_apprise__address_that_became_private__is_refused_as_it_connects(

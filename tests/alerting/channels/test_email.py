@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from alerting.channels import connecting
+from alerting.channels import connecting, smtp
 from alerting.channels import http as web
 from alerting.channels.base import SEND_SECONDS, Answer, Message
 from alerting.channels.email import Email, EmailSettings
@@ -107,7 +108,7 @@ def test_mail__digest__tells_all_and_counts_the_rest(providers: Providers) -> No
     mail = providers.mail.received[0]
     assert mail.message["Subject"] == "[CRITICAL] 25 alerts, held back by the limit of messages to you"
     text = mail.text()
-    assert "Event number 0\r\n" in text and "Event number 19" in text and "5 earlier ones are not told here" in text
+    assert "Event number 0\r\n" in text and "Event number 19" in text and "5 others are not told here" in text
 
 
 def test_mail__text_from_outside__cannot_break_out(providers: Providers) -> None:
@@ -318,6 +319,29 @@ def test_fallback__it_may_have_arrived__nobody_takes_over(providers: Providers) 
     providers.mail.data.append("reset")
     answer = send(providers, fallback="sendgrid")
     assert answer.outcome == Outcome.UNKNOWN and providers.sendgrid.received == []
+
+
+def test_fallback__sendgrid_may_have_taken_it__nobody_takes_over(providers: Providers) -> None:
+    """AD-3, AD-5: a second mail by another server would carry no key of the first one's, and nobody would count it."""
+    providers.sendgrid.script(steps.resets())
+    answer = send(providers, transport="sendgrid", fallback="smtp")
+    assert answer.outcome == Outcome.UNKNOWN and providers.mail.received == []
+
+
+def test_smtp__refusal_names_people__they_are_masked(providers: Providers) -> None:
+    """AC-5: the recipient, the part before the @ alone, and the sender, however they are written."""
+    (recipient,) = settings_of(providers).recipients
+    local = recipient.partition("@")[0]
+    providers.mail.recipient.append(f"550 5.1.1 <{local}@mx7>: no {local.upper()} here, says {recipient}")
+    answer = send(providers)
+    assert answer.outcome == Outcome.PERMANENT and "5.1.1" in answer.sentence
+    assert local not in answer.sentence.lower()
+
+
+def test_smtp__no_way_to_sign_in_that_both_know__is_permanent() -> None:
+    """AD-5: it is a setting, which no other try changes."""
+    failed = smtp._failure(smtplib.SMTPException("No suitable authentication method found."), ())
+    assert failed.outcome == Outcome.PERMANENT and "sign" in failed.sentence
 
 
 def test_fallback__both_fail__says_both_and_tries_again(providers: Providers) -> None:

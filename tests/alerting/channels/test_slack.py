@@ -63,6 +63,8 @@ def test_slack__text_from_outside__calls_nobody(providers: Providers, evil: str)
     body = providers.slack.received[0].json
     body["blocks"] = [block for block in body["blocks"] if block["type"] != "header"]  # plain text
     assert evil not in json.dumps(body)
+    texts = [block.get("text") for block in body["blocks"]] + [f for b in body["blocks"] for f in b.get("fields", [])]
+    assert all(text["verbatim"] is True for text in texts if text)
 
 
 def test_slack__escape_that_is_cut__is_dropped_whole() -> None:
@@ -76,6 +78,8 @@ FAULTS: list[tuple[str, Any, Outcome, str]] = [
     ("invalid_token", steps.says(403, b"invalid_token"), Outcome.PERMANENT, "invalid_token"),
     ("archived", steps.says(410, b"channel_is_archived"), Outcome.PERMANENT, "channel_is_archived"),
     ("invalid_payload", steps.says(400, b"invalid_payload"), Outcome.PERMANENT, "invalid_payload"),
+    ("refused with 200", steps.says(200, b"invalid_payload"), Outcome.PERMANENT, "invalid_payload"),
+    ("a proxy's 200", steps.says(200, b"<html>Sign in</html>"), Outcome.UNKNOWN, "may have arrived"),
     ("500", steps.says(500, b"rollup_error"), Outcome.TRANSIENT, "rollup_error"),
     ("redirect", steps.redirects("http://10.0.0.1/"), Outcome.PERMANENT, "redirects are not followed"),
     ("reset", steps.resets(), Outcome.UNKNOWN, "may have arrived"),

@@ -114,7 +114,7 @@ def test_text__any_message__fits(told: Message) -> None:
     """AD-1: at most 320 characters as the network counts them, and a link is whole or absent."""
     text = text_of(told)
     assert 0 < len(text) + sum(text.count(c) for c in "^{}\\[~]|€") == places(text) <= LENGTH_MAX
-    assert ("https://" not in text) or text.endswith((told.newest.ack_url, told.newest.event_url))
+    assert ("https://" not in text) or text.endswith((told.foremost.ack_url, told.foremost.event_url))
 
 
 def test_gsm__signs_of_ours__become_those_that_every_telephone_has() -> None:
