@@ -146,7 +146,7 @@ def test_event__page__tells_what_held_and_what_came_of_it(users: Any) -> None:
     for words in (
         "critical", "firing", "Drawdown above 5 %", "7.2 %", "direct trigger", "risk desk", "strategy=momentum",
         "since noon", "***@example.com", "Desk by mail (email)", "2 attempts", "Greylisted", "code 451",
-        "Waits for the limit of the recipient", f"Told in the digest of delivery {done.pk}",
+        "The recipient has had all messages of this hour", f"Told in the digest of delivery {done.pk}",
     ):  # fmt: skip
         assert words in html, words
     assert "event-acknowledge" not in html and "event-resolve" not in html, "a viewer is offered nothing"
