@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 
+from django.conf import settings
 from django.db import connection
 
 from alerting.errors import TooManyOpen
@@ -16,8 +17,6 @@ from alerting.models import Origin
 
 log = logging.getLogger(__name__)
 
-#: So many in all. The request that reaches the bound is taken whole.
-MOST_OPEN = 10_000
 #: So long a process may believe that there are few; and few is less than this share of the bound.
 BELIEVED_SECONDS = 0.25
 FEW = 0.25
@@ -32,23 +31,27 @@ _few_until = 0.0
 
 
 def has_place() -> bool:
-    """Whether alerts from outside may still begin. Raises `django.db.Error`."""
+    """Whether alerts from outside may still begin; the request that reaches the bound is taken whole.
+
+    Raises `django.db.Error`.
+    """
     global _few_until
+    most = settings.ALERT_MOST_OPEN
     if time.monotonic() < _few_until:
         return True
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, [list(_OUTSIDE), MOST_OPEN])
+        cursor.execute(_COUNT, [list(_OUTSIDE), most])
         number = int(cursor.fetchone()[0])
-    if number < FEW * MOST_OPEN:
+    if number < FEW * most:
         _few_until = time.monotonic() + BELIEVED_SECONDS
-    return number < MOST_OPEN
+    return number < most
 
 
 def refused(*kept: str) -> TooManyOpen:
     """The refusal of a request, counted and logged."""
     TOO_MANY_OPEN.inc()
-    log.warning("alerts_too_many_open", extra={"most": MOST_OPEN})
-    return TooManyOpen(MOST_OPEN, *kept)
+    log.warning("alerts_too_many_open", extra={"most": settings.ALERT_MOST_OPEN})
+    return TooManyOpen(settings.ALERT_MOST_OPEN, *kept)
 
 
 def forget_place() -> None:

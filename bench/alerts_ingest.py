@@ -31,7 +31,7 @@ CONNECTIONS = 16
 BATCH = 100
 RULES = 100
 #: However many wait to be sent, more are taken.
-DEEP_QUEUE = {name: ENVIRONMENT[name] for name in ("ALERT_QUEUE_FULL", "ALERT_QUEUE_RESUME")}
+DEEP_QUEUE = {name: ENVIRONMENT[name] for name in ("ALERT_QUEUE_FULL", "ALERT_QUEUE_RESUME", "ALERT_MOST_OPEN")}
 #: Without wrk only this many requests are sent, one after the other: it shows that all works, not how fast.
 FEW = 20
 ALERTS, VALUES = "/api/v1/alerts", "/api/v1/observations"
@@ -197,6 +197,7 @@ def _forget() -> None:
 
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM alerting_episode")
+        cursor.execute("UPDATE alerting_event SET state = 'resolved' WHERE state <> 'resolved'")
         cursor.execute("UPDATE alerting_delivery SET status = 'delivered' WHERE status <> 'delivered'")
 
 

@@ -87,6 +87,7 @@ def bind_user(request: HttpRequest) -> None:
 def _log_finished(request: HttpRequest, status: int, seconds: float) -> None:
     path = request.path
     quiet = path in QUIET_PATHS or path.endswith("/fragment/") or path.startswith(settings.STATIC_URL)
+    quiet = quiet or (status < 400 and path in settings.LOG_REFUSALS_ONLY)
     write = log.debug if quiet else log.info
     write(
         "request_finished",

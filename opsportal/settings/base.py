@@ -369,6 +369,8 @@ ALERT_QUEUE_FULL = e.whole("ALERT_QUEUE_FULL", 10_000, low=10, high=1_000_000)
 ALERT_QUEUE_RESUME = e.whole("ALERT_QUEUE_RESUME", 8_000, low=1, high=1_000_000)
 if ALERT_QUEUE_RESUME >= ALERT_QUEUE_FULL:
     e.refuse("ALERT_QUEUE_RESUME must be lower than ALERT_QUEUE_FULL.")
+#: Alerts from outside that may be open at a time.
+ALERT_MOST_OPEN = e.whole("ALERT_MOST_OPEN", 10_000, low=10, high=1_000_000)
 ALERT_MAX_ATTEMPTS = e.whole("ALERT_MAX_ATTEMPTS", 3, low=1, high=20)
 #: Threads of one dispatcher; a kind of channel may take half of them.
 ALERT_THREADS = e.whole("ALERT_THREADS", 64, low=2, high=512)
@@ -387,6 +389,16 @@ LOG_FORMAT = e.choice("LOG_FORMAT", "console" if IS_DEVELOPMENT else "json", {"j
 LOGGING = logging_config(fmt=LOG_FORMAT, level=LOG_LEVEL)  # type: ignore[arg-type]
 LOGGING["loggers"].setdefault("axes", {"level": "WARNING"})  # sign-ins are in the audit log
 configure_structlog()
+#: Machines send to these by the hundred a second. What they sent is in its own tables; a line tells what was refused.
+LOG_REFUSALS_ONLY = frozenset(
+    {
+        "/api/v1/alerts",
+        "/api/v1/observations",
+        "/api/v1/webhooks/alertmanager",
+        "/api/v1/webhooks/grafana",
+        "/api/v2/alerts",
+    }
+)
 METRICS_TOKEN = e.text("METRICS_TOKEN", "")
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))

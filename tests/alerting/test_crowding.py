@@ -19,10 +19,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _bound(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _bound(db: None, settings: Any) -> Iterator[None]:
     """Three, instead of ten thousand."""
     Rule.objects.all().delete()
-    monkeypatch.setattr(crowding, "MOST_OPEN", 3)
+    settings.ALERT_MOST_OPEN = 3
     crowding.forget_place()
     yield
     crowding.forget_place()

@@ -103,6 +103,8 @@ def test_middleware__view_raises__context_is_gone_all_the_same() -> None:
     ("path", "level"),
     [
         ("/admin/circuit/", "INFO"),
+        ("/api/v1/circuit/trip", "INFO"),
+        ("/api/v1/observations", "DEBUG"),
         ("/admin/circuit/fragment/", "DEBUG"),
         ("/metrics", "DEBUG"),
         ("/livez", "DEBUG"),
@@ -122,6 +124,13 @@ def test_middleware__request_finished__is_one_line_at_its_level(
     assert {**record.msg, "duration_ms": 0}.items() >= {
         "event": "request_finished", "method": "GET", "path": path, "status": 204, "duration_ms": 0,
     }.items()  # fmt: skip
+
+
+def test_middleware__machines_values_refused__are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """SLA-5: what was taken is in its own tables, what was refused is nowhere but here."""
+    with caplog.at_level("INFO", logger="opsportal.observability.middleware"):
+        run(lambda request: HttpResponse(status=422), "/api/v1/observations")
+    assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
 def test_portal__any_page__answers_with_a_request_id(client: Client) -> None:
