@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from django.db import OperationalError, connection, transaction
-from psycopg.errors import LockNotAvailable
+from django.db import connection, transaction
+
+from opsportal.observability.partitions import drop_expired, months_from, postgresql_clock, step
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +39,17 @@ def keep_partitions(now: datetime) -> Kept:
     part lies in the default one and is removed from there when too old. Safe to call from several processes at once.
     Raises `django.db.Error`.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        stamped_by = cursor.fetchone()[0]
-    created = sum(bool(_try("alerting_ensure_partition", parent, at)) for parent, at in parts_needed(stamped_by))
-    dropped = [name for parent, most in MOST_DROPPED.items() for name in _drop(parent, now, most)]
-    trimmed = sum(_try("alerting_trim_default", parent, now) or 0 for parent in MOST_DROPPED)
+    stamped_by = postgresql_clock()
+    created = sum(bool(step("alerting", "ensure_partition", parent, at)) for parent, at in parts_needed(stamped_by))
+    dropped = drop_expired("alerting", MOST_DROPPED, now)
+    trimmed = sum(step("alerting", "trim_default", parent, now) or 0 for parent in MOST_DROPPED)
     series = _forget_series(min(now, stamped_by))
     if created or dropped or trimmed or series:
         log.info(
             "alerting_partitions_kept",
-            extra={"made": created, "dropped": dropped, "trimmed": trimmed, "series": series},
+            extra={"made": created, "dropped": list(dropped), "trimmed": trimmed, "series": series},
         )
-    return Kept(created, tuple(dropped), trimmed, series)
+    return Kept(created, dropped, trimmed, series)
 
 
 def parts_needed(now: datetime) -> Iterator[tuple[str, datetime]]:
@@ -59,18 +57,9 @@ def parts_needed(now: datetime) -> Iterator[tuple[str, datetime]]:
     now = now.astimezone(UTC)
     for days in range(DAYS_AHEAD + 1):
         yield "alerting_observation", now + timedelta(days=days)
-    for months in range(MONTHS_AHEAD + 1):
-        year, month = divmod(now.year * 12 + now.month - 1 + months, 12)
+    for month in months_from(now, MONTHS_AHEAD):
         for parent in ("alerting_event", "alerting_delivery", "alerting_attempt"):
-            yield parent, datetime(year, month + 1, 1, tzinfo=UTC)
-
-
-def _drop(parent: str, now: datetime, most: int) -> Iterator[str]:
-    for _ in range(most):
-        name = _try("alerting_drop_expired", parent, now)
-        if not name:
-            return
-        yield name
+            yield parent, month
 
 
 def _forget_series(now: datetime) -> int:
@@ -81,16 +70,3 @@ def _forget_series(now: datetime) -> int:
             [now - SERIES_KEPT, MOST_SERIES],
         )
         return int(cursor.rowcount)
-
-
-def _try(function: str, parent: str, at: datetime) -> Any:
-    """One transaction each, so that no lock is held while the next is waited for; None when a lock was not had."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SELECT {function}(%s, %s)", [parent, at])
-            return cursor.fetchone()[0]
-    except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
-            raise
-        log.warning("alerting_partition_busy", extra={"table": parent, "step": function})
-        return None

@@ -10,10 +10,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from django.db import OperationalError, connection, transaction
-from psycopg.errors import LockNotAvailable
+from opsportal.observability.partitions import drop_expired, months_from, postgresql_clock, step
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +38,13 @@ def keep_partitions(now: datetime) -> Kept:
     `MOST_DROPPED`. A row that found no part lies in the default one and is removed from there when too old.
     Safe to call from several processes at once. Raises `django.db.Error`.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        stamped_by = cursor.fetchone()[0]
-    created = sum(bool(_try("health_ensure_partition", parent, at)) for parent, at in parts_needed(stamped_by))
-    dropped = [name for parent, most in MOST_DROPPED.items() for name in _drop(parent, now, most)]
-    trimmed = sum(_try("health_trim_default", parent, now) or 0 for parent in MOST_DROPPED)
+    stamped_by = postgresql_clock()
+    created = sum(bool(step("health", "ensure_partition", parent, at)) for parent, at in parts_needed(stamped_by))
+    dropped = drop_expired("health", MOST_DROPPED, now)
+    trimmed = sum(step("health", "trim_default", parent, now) or 0 for parent in MOST_DROPPED)
     if created or dropped or trimmed:
-        log.info("health_partitions_kept", extra={"made": created, "dropped": dropped, "trimmed": trimmed})
-    return Kept(created, tuple(dropped), trimmed)
+        log.info("health_partitions_kept", extra={"made": created, "dropped": list(dropped), "trimmed": trimmed})
+    return Kept(created, dropped, trimmed)
 
 
 def parts_needed(now: datetime) -> Iterator[tuple[str, datetime]]:
@@ -58,28 +54,6 @@ def parts_needed(now: datetime) -> Iterator[tuple[str, datetime]]:
         yield "health_sample", now + timedelta(hours=hours)
     for days in range(DAYS_AHEAD + 1):
         yield "health_minute", now + timedelta(days=days)
-    for months in range(MONTHS_AHEAD + 1):
-        year, month = divmod(now.year * 12 + now.month - 1 + months, 12)
-        yield "health_hour", datetime(year, month + 1, 1, tzinfo=UTC)
-        yield "health_transition", datetime(year, month + 1, 1, tzinfo=UTC)
-
-
-def _drop(parent: str, now: datetime, most: int) -> Iterator[str]:
-    for _ in range(most):
-        name = _try("health_drop_expired", parent, now)
-        if not name:
-            return
-        yield name
-
-
-def _try(function: str, parent: str, at: datetime) -> Any:
-    """One transaction each, so that no lock is held while the next is waited for; None when a lock was not had."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SELECT {function}(%s, %s)", [parent, at])
-            return cursor.fetchone()[0]
-    except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
-            raise
-        log.warning("health_partition_busy", extra={"table": parent, "step": function})
-        return None
+    for month in months_from(now, MONTHS_AHEAD):
+        yield "health_hour", month
+        yield "health_transition", month
