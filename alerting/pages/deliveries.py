@@ -18,6 +18,7 @@ from alerting.errors import InvalidInput, Refused
 from alerting.forms.deliveries import Chosen, DeliveryFilter, without_addresses
 from alerting.forms.filters import NoteForm
 from alerting.models import Delivery
+from alerting.pages.listings import Listing
 from alerting.pages.showing import show, show_refused
 from alerting.selectors import deliveries as selectors
 from alerting.selectors.delivery_rows import DeliveryRow, delivery_rows
@@ -29,24 +30,6 @@ from opsportal.accounts.guards import permission_required, person
 
 RESOLVE_HELP = "How it was dealt with, such as “told by phone”. It goes into the audit log."
 TITLE_RESOLVE = "Resolve poisoned deliveries"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A page of deliveries with its filters."""
-
-    form: DeliveryFilter
-    rows: tuple[DeliveryRow, ...] = ()
-    querystring: str = ""
-    newer: str = ""
-    older: str = ""
-    newest: bool = True
-    stopped: bool = False
-
-    @property
-    def valid(self) -> bool:
-        """Whether the filters could be understood."""
-        return not self.form.errors
 
 
 @dataclass(frozen=True)
@@ -159,7 +142,7 @@ def resolve(request: HttpRequest) -> HttpResponse:
     return redirect(_way_back(request, chosen))
 
 
-def listing(query: QueryDict) -> Listing:
+def listing(query: QueryDict) -> Listing[DeliveryFilter, DeliveryRow]:
     """What a query string asks for; a wrong filter gives its sentence and asks the database nothing."""
     form = DeliveryFilter(query)
     if not form.is_valid():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,6 +16,7 @@ from alerting.errors import InvalidInput, Refused
 from alerting.forms.events import EventFilter
 from alerting.forms.filters import NoteForm
 from alerting.models import Event, EventState
+from alerting.pages.listings import Listing
 from alerting.pages.showing import show, show_refused
 from alerting.selectors import deliveries as delivery_selectors
 from alerting.selectors.delivery_rows import DeliveryRow, delivery_rows
@@ -29,24 +29,6 @@ from opsportal.accounts.guards import permission_required, person
 
 ACKNOWLEDGE_HELP = "Who looks after it, what is known: everybody sees it here. It goes into the audit log."
 RESOLVE_HELP = "Why it is over: everybody sees it here. It goes into the audit log."
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A page of the history with its filters."""
-
-    form: EventFilter
-    rows: tuple[EventRow, ...] = ()
-    querystring: str = ""
-    newer: str = ""
-    older: str = ""
-    newest: bool = True
-    stopped: bool = False
-
-    @property
-    def valid(self) -> bool:
-        """Whether the filters could be understood."""
-        return not self.form.errors
 
 
 @require_safe
@@ -137,7 +119,7 @@ def resolve(request: HttpRequest, event_id: UUID) -> HttpResponse:
     return redirect("admin:alerting_event", event_id)
 
 
-def listing(query: QueryDict) -> Listing:
+def listing(query: QueryDict) -> Listing[EventFilter, EventRow]:
     """What a query string asks for; a wrong filter gives its sentence and asks the database nothing."""
     form = EventFilter(query)
     if not form.is_valid():
