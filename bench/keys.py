@@ -11,10 +11,11 @@ from typing import Any
 
 from bench.load import Target, drive, in_turn, middle
 from bench.report import Options, Table, percentile
-from bench.servers import KEYED_SETTINGS, BenchError, Servers, WebServer, fetch, web_server
+from bench.servers import KEYED_SETTINGS, PROCFILE, BenchError, Servers, WebServer, fetch, web_server
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.models import User
 from opsportal.embedded.ports import LOOPBACK
+from opsportal.embedded.procfile import web_workers
 
 OPEN, OURS, OURS_MANY = "no key", "our keys", "our keys, one a connection"
 PACKAGED, KNOX = "djangorestframework-api-key", "django-rest-knox"
@@ -24,8 +25,6 @@ PROMISED_RATIO = 0.8
 PROMISED_SECONDS = 1.0
 #: Connections that go on asking with a key while it is revoked; so many more as long as a web process has none.
 HAMMERS, MOST_HAMMERS = 12, 96
-WEB_PROCESSES = 2
-"""Of the Procfile's `web` line."""
 PATIENCE_SECONDS = 15.0
 WHY = "The benchmark revokes keys to see how soon they open nothing"
 _BENCH = Actor.system("bench")
@@ -160,10 +159,11 @@ def _revocation(web: WebServer, owner: User, name: str) -> list[float]:
     row, new = services.create_key(by=_BENCH, owner=owner, name=name, scopes=["read:circuit"])
     seen, stop = Hammering(), threading.Event()
     threads: list[threading.Thread] = []
+    processes = web_workers(PROCFILE)
     try:
-        while len(set(seen.process_of.values())) < WEB_PROCESSES:
+        while len(set(seen.process_of.values())) < processes:
             if len(threads) >= MOST_HAMMERS:
-                raise BenchError(f"{len(threads)} connections did not reach {WEB_PROCESSES} web processes")
+                raise BenchError(f"{len(threads)} connections did not reach {processes} web processes")
             for number in range(len(threads), len(threads) + HAMMERS):
                 threads.append(threading.Thread(target=_hammer, args=(number, web.port, new.text, seen, stop)))
                 threads[-1].start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import secrets
-import shlex
 import shutil
 import signal
 import subprocess
@@ -21,12 +20,13 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis, processes, roles
+from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis, processes, procfile, roles
 from opsportal.embedded.environment import without_options
 from opsportal.embedded.places import postgres_place
 from opsportal.embedded.ports import LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
+PROCFILE = ROOT / "Procfile"
 PREFIX = "opsportal-bench-"
 ORDINARY_SETTINGS = "bench.ordinary.settings"
 KEYED_SETTINGS = "bench.ordinary.keyed"
@@ -146,7 +146,7 @@ def web_server(servers: Servers, settings: str, more: Mapping[str, str] | None =
     environment |= more or {}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            shlex.split(procfile_command("web").replace("$PORT", str(port))),
+            procfile.arguments(PROCFILE, "web", port=port),
             cwd=ROOT,
             env=environment,
             stdout=output,
@@ -184,7 +184,7 @@ def procfile_process(servers: Servers, settings: str, name: str, more: Mapping[s
     log = metrics.with_suffix(f".{name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            shlex.split(procfile_command(name)),
+            procfile.arguments(PROCFILE, name),
             cwd=ROOT,
             env=servers.environment(settings) | {"PROMETHEUS_MULTIPROC_DIR": str(metrics), **more},
             stdout=output,
@@ -201,15 +201,6 @@ def procfile_process(servers: Servers, settings: str, name: str, more: Mapping[s
         process.wait()
 
 
-def procfile_command(name: str) -> str:
-    """A line of the Procfile, without its name. Raises BenchError if there is none."""
-    for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
-        found, _, command = line.partition(":")
-        if found == name:
-            return command.strip()
-    raise BenchError(f"the Procfile has no {name} line")
-
-
 def fetch(port: int, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
     """One GET on a connection of its own: status, headers by lower-case name, body."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
@@ -223,10 +214,12 @@ def fetch(port: int, path: str, headers: dict[str, str]) -> tuple[int, dict[str,
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until all its workers take requests: one that is still starting leaves everything to the others."""
+    workers = procfile.web_workers(PROCFILE)
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if fetch(port, "/readyz", {})[0] == 200:
+            if processes.listening(process.pid, port) >= workers and fetch(port, "/readyz", {})[0] == 200:
                 return
         except OSError:
             pass

@@ -159,6 +159,24 @@ def wait_until_gone(processes: Iterable[psutil.Process], *, seconds: float) -> l
     return alive
 
 
+def listening(pid: int, port: int) -> int:
+    """How many of this process and its children accept connections on this port of TCP."""
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    return sum(_listens(process, port) for process in family)
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        sockets = process.net_connections("tcp")
+    except psutil.Error:  # gone
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether this very process (not another with its id) still runs."""
     try:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from honcho.environ import parse_procfile  # type: ignore[import-untyped]
 from honcho.manager import Manager  # type: ignore[import-untyped]
 from honcho.process import Popen, Process  # type: ignore[import-untyped]
 
 from opsportal.embedded import processes
+from opsportal.embedded.procfile import commands
 
 READY_SECONDS = 120
 POLL_SECONDS = 0.2
@@ -69,7 +69,7 @@ class Portal(Manager):  # type: ignore[misc]
         self._on_start = on_start
         self.signalled = False
         self.first_to_stop: str | None = None
-        for name, command in parse_procfile(procfile.read_text(encoding="utf-8")).processes.items():
+        for name, command in commands(procfile).items():
             self.add_process(name, command, env=dict(environment), cwd=str(procfile.parent))
 
     def terminate(self) -> None:

@@ -82,14 +82,6 @@ CHECKS = {
 }
 
 
-def test_procfile_command__is_what_is_shipped() -> None:
-    """What is measured is what is shipped."""
-    assert "granian" in servers.procfile_command("web") and "--workers 2" in servers.procfile_command("web")
-    assert "--queues health" in servers.procfile_command("health")
-    with pytest.raises(servers.BenchError, match="no teapot line"):
-        servers.procfile_command("teapot")
-
-
 @pytest.mark.parametrize(("share", "wanted"), [(0.5, 2.0), (0.95, 4.0), (0.25, 1.0), (1.0, 4.0)])
 def test_percentile__nearest_rank(share: float, wanted: float) -> None:
     """No interpolation: a figure that was really measured."""

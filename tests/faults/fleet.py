@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from opsportal.embedded import processes
+from opsportal.embedded import processes, procfile
 from opsportal.embedded.environment import without_options
 from opsportal.embedded.ports import free_port
 from tests.servers import ROOT, servers
@@ -40,7 +39,7 @@ class Member:
         self.log = folder / f"{label}.log"
         self.kills = 0
         self._environment = {**environment, "PORT": str(self.port)}
-        self._command = shlex.split(_procfile(name).replace("$PORT", str(self.port)).replace("%h", label))
+        self._command = procfile.arguments(ROOT / "Procfile", name, port=self.port, host=label)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -79,6 +78,12 @@ class Member:
             processes.send(family, signal.SIGKILL)
         self._process.wait(10)
         self._process = None
+
+    def listens(self) -> bool:
+        """Whether all web workers take requests: one still starting leaves everything to the others."""
+        if self._process is None:
+            return False
+        return processes.listening(self._process.pid, self.port) >= procfile.web_workers(ROOT / "Procfile")
 
     @property
     def runs(self) -> bool:
@@ -137,8 +142,10 @@ def fleet(**more: str) -> Iterator[Fleet]:
 
 
 def until_served(web: Member) -> None:
-    """Until the web process answers."""
-    until(lambda: ask(web.port, "GET", "/livez")[0] == 200, seconds=60, what="the web process to answer")
+    """Until all web processes answer."""
+    until(
+        lambda: web.listens() and ask(web.port, "GET", "/livez")[0] == 200, seconds=60, what="the web process to answer"
+    )
 
 
 def ask(
@@ -155,14 +162,6 @@ def ask(
         return 0, {}, ""
     finally:
         connection.close()
-
-
-def _procfile(name: str) -> str:
-    for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
-        found, _, command = line.partition(":")
-        if found == name:
-            return command.strip()
-    raise AssertionError(f"the Procfile has no {name} line")
 
 
 def pause(seconds: float) -> None:
