@@ -16,7 +16,7 @@ from tests.alerting.operating import an_alert
 from tests.alerting.providers.fixtures import Providers, providers
 from tests.alerting.sending_out import dispatching
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, WIDE, Visitor, look
+from tests.browser.visitor import each_width
 from tests.conftest import Users
 from tests.desk import DESK
 
@@ -83,31 +83,23 @@ def _some_of_each() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _looks_right(visitor: Visitor) -> None:
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
-
-
-@look
-def test_pages__any_look__keep_policy_and_are_accessible(
-    visitors: Visitors, users: Users, width: int, dark: bool
-) -> None:
+@each_width
+def test_pages__any_look__keep_policy_and_are_accessible(visitors: Visitors, users: Users, width: int) -> None:
     """Q-1, Q-2, AUTH-4: no CSP violation, no axe violation, nothing wider than the window."""
     numbers = _some_of_each()
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     for path in PAGES:
         address = "/admin/alerting/" + path.format(**numbers)
         page = visitor.go(address)
         assert page.url.endswith(address), "not the page that was asked for"
         assert page.locator("#content h1").count() == 1, address
-        _looks_right(visitor)
+        visitor.assert_looks_right()
 
 
-@pytest.mark.parametrize(("width", "dark"), [(PHONE, False), (WIDE, True)])
-def test_forms__with_errors__are_accessible(visitors: Visitors, users: Users, width: int, dark: bool) -> None:
+@each_width
+def test_forms__with_errors__are_accessible(visitors: Visitors, users: Users, width: int) -> None:
     """Q-1, Q-2: each form as it comes back, its sentences tied to their fields."""
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     for path, fields in (
         ("rules/add/?metric=latency", {"#id_rule_threshold": "x", "#id_rule_labels": "x"}),
         ("channels/add/?kind=email", {"#id_set-recipients": "x", "#id_set-smtp_port": "x"}),
@@ -121,7 +113,7 @@ def test_forms__with_errors__are_accessible(visitors: Visitors, users: Users, wi
         expect(page.locator(".banner--bad").first).to_be_visible()
         for selector in fields:
             assert page.get_attribute(selector, "aria-invalid") == "true", selector
-        _looks_right(visitor)
+        visitor.assert_looks_right()
 
 
 def test_rule__made_without_javascript__changes_its_metric_on_the_way(visitors: Visitors, users: Users) -> None:

@@ -13,7 +13,7 @@ from alerting.links import acknowledgement_url
 from alerting.models import Delivery, Event, EventState, Gate, Outcome, Rule, Status
 from tests.alerting.operating import a_message, an_alert, an_attempt, mail_channel, poison
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, Visitor, look
+from tests.browser.visitor import PHONE, each_width
 from tests.conftest import Users
 
 ALERTS = "/admin/alerting/"
@@ -61,42 +61,42 @@ PAGES = (
 )
 
 
-@look
-def test_pages__any_look__keep_policy_and_are_accessible(visitors: Visitors, width: int, dark: bool) -> None:
+@each_width
+def test_pages__any_look__keep_policy_and_are_accessible(visitors: Visitors, width: int) -> None:
     """Q-1, Q-2, AUTH-4: no CSP violation, no axe violation, nothing wider than the window; unfolded too."""
     names = some_alerts()
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     for path in PAGES:
         page = visitor.go(path.format(**names))
         for summary in page.locator("main details > summary").all():
             summary.click()
-        _looks_right(visitor)
+        visitor.assert_looks_right()
 
 
-@look
-def test_forms__refused__are_marked_and_accessible(visitors: Visitors, settings: Any, width: int, dark: bool) -> None:
+@each_width
+def test_forms__refused__are_marked_and_accessible(visitors: Visitors, settings: Any, width: int) -> None:
     """Q-1, Q-2, AL-6: forms after a mistake, and the page behind a link in each of its states."""
     settings.PUBLIC_URL = "http://portal"
     names = some_alerts()
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     page = visitor.go(f"{ALERTS}events/{names['firing']}/resolve/")
     page.fill("#id_note", "   ")
     page.click("text=Resolve >> nth=-1")
     expect(page.locator(".errorlist")).to_contain_text("Give a reason")
-    _looks_right(visitor)
+    visitor.assert_looks_right()
     page = visitor.go(f"{ALERTS}deliveries/poison/")
     page.locator("input[name=delivery]").first.check()
     page.get_by_role("button", name="Resolve chosen").first.click()
     expect(page.locator("h1")).to_have_text("Resolve poisoned deliveries")
-    _looks_right(visitor)
+    visitor.assert_looks_right()
     page = visitor.go(f"{ALERTS}events/?state=firing")
     page.locator("input[name=event]").first.check()
     page.click("#events-acknowledge")
     expect(page.locator("h1")).to_have_text("Acknowledge alerts")
-    _looks_right(visitor)
+    visitor.assert_looks_right()
     delivery = Delivery.objects.get(pk=names["bad"])
     link = acknowledgement_url(delivery.pk, delivery.hour_bucket).removeprefix("http://portal")
-    stranger = visitors.stranger(width=width, dark=dark)
+    stranger = visitors.stranger(width=width)
     for path, heading in (
         (f"{link}x/", None),
         (link[:-5] + "/", "This link is not complete"),
@@ -105,19 +105,13 @@ def test_forms__refused__are_marked_and_accessible(visitors: Visitors, settings:
         page = stranger.go(path)
         if heading:
             expect(page.locator("h1")).to_have_text(heading)
-            _looks_right(stranger)
+            stranger.assert_looks_right()
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.locator("h1")).to_have_text("Acknowledged")
-    _looks_right(stranger)
+    stranger.assert_looks_right()
     page = stranger.go(link)
     expect(page.locator("h1")).to_have_text("This link was used already")
-    _looks_right(stranger)
-
-
-def _looks_right(visitor: Visitor) -> None:
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    stranger.assert_looks_right()
 
 
 def test_dashboard__something_fires__is_shown_without_reload_and_said_once(visitors: Visitors) -> None:

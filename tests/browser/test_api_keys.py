@@ -14,7 +14,7 @@ from apikeys import services
 from apikeys.models import ApiKey
 from apikeys.wire import KEY_FORM
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import Visitor, look
+from tests.browser.visitor import each_width
 from tests.conftest import Users
 from tests.desk import DESK
 
@@ -55,17 +55,15 @@ PAGES = (
 )
 
 
-@look
-def test_pages__any_look__keep_policy_and_are_accessible(
-    visitors: Visitors, users: Users, width: int, dark: bool
-) -> None:
+@each_width
+def test_pages__any_look__keep_policy_and_are_accessible(visitors: Visitors, users: Users, width: int) -> None:
     """Q-1, Q-2, AUTH-4: no CSP violation, no axe violation, nothing wider than the window."""
     numbers = _some_keys(users)
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     for path in PAGES:
         page = visitor.go(path.format(**numbers))
         assert page.url.endswith(path.format(**numbers)), "not the page that was asked for"
-        _looks_right(visitor)
+        visitor.assert_looks_right()
 
 
 def _fill(page: Page, owner: str, name: str = "gateway") -> None:
@@ -75,17 +73,15 @@ def _fill(page: Page, owner: str, name: str = "gateway") -> None:
     page.click("text=Create the key")
 
 
-@look
-def test_key__made_and_rotated__is_shown_once_accessibly(
-    visitors: Visitors, users: Users, width: int, dark: bool
-) -> None:
+@each_width
+def test_key__made_and_rotated__is_shown_once_accessibly(visitors: Visitors, users: Users, width: int) -> None:
     """AK-2, AK-6, Q-1, Q-2: both one-time pages; the second names old and new."""
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     page = visitor.go("/admin/apikeys/add/")
     page.on("dialog", lambda dialog: dialog.accept())
     _fill(page, users.operator.username)
     assert KEY_FORM.fullmatch(page.input_value("#key-text"))
-    _looks_right(visitor)
+    visitor.assert_looks_right()
     page.check("#key-stored")
     page.click("text=Done: go to the key")
     page.click("#key-rotate")
@@ -93,13 +89,7 @@ def test_key__made_and_rotated__is_shown_once_accessibly(
     assert KEY_FORM.fullmatch(page.input_value("#key-text"))
     expect(page.locator("main")).to_contain_text("The old key: gateway")
     expect(page.locator("main")).to_contain_text("pending revocation")
-    _looks_right(visitor)
-
-
-def _looks_right(visitor: Visitor) -> None:
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
 
 
 def test_wrong_form__any_field__is_marked_and_accessible(visitors: Visitors, users: Users) -> None:
@@ -114,7 +104,7 @@ def test_wrong_form__any_field__is_marked_and_accessible(visitors: Visitors, use
     page.click("text=Create the key")
     expect(page.locator("main")).to_contain_text("Did you mean the network 10.0.0.0/8")
     assert page.input_value("#id_key_name") == "gateway"
-    _looks_right(visitor)
+    visitor.assert_looks_right()
 
 
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])

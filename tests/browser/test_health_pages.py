@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Response, expect
 from health import queues
 from health.models import Service, Status
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, look
+from tests.browser.visitor import PHONE, each_width
 from tests.health.desk import Desk, changed, sampled
 
 GRID = "/admin/health/"
@@ -55,21 +55,19 @@ def green(page: Page) -> str:
     )
 
 
-@look
+@each_width
 @pytest.mark.parametrize(
     "path", [GRID, f"{GRID}?q=no-such-service", f"{GRID}services/orders/?range=15m", f"{GRID}services/positions/"]
 )
 def test_page__any_look__keeps_policy_and_is_accessible(
-    visitors: Visitors, desk: Desk, redis: redis_client.Redis, path: str, width: int, dark: bool
+    visitors: Visitors, desk: Desk, redis: redis_client.Redis, path: str, width: int
 ) -> None:
     """Q-1, Q-2, AUTH-4: every status, light and dark, wide and on a phone; the table unfolded too."""
-    visitor = visitors.signed_in("operator", width=width, dark=dark)
+    visitor = visitors.signed_in("operator", width=width)
     page = visitor.go(path)
     if page.locator("#chart-table-summary").count():
         page.click("#chart-table-summary")
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
 
 
 def test_grid__a_status_changes__is_shown_without_reload_and_said_once(visitors: Visitors, desk: Desk) -> None:

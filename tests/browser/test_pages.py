@@ -13,7 +13,7 @@ from circuit.services import reset_breaker, trip_breaker
 from circuit.wire import version_of
 from opsportal.accounts.actors import Actor
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import PHONE, look
+from tests.browser.visitor import PHONE, each_width
 from tests.conftest import Users
 
 PAGES = (
@@ -36,32 +36,30 @@ def _some_history(users: Users) -> None:
     trip_breaker(by=by, reason="averyveryveryveryveryveryveryverylongwordwithoutanyspaceinit" * 3, category="manual")
 
 
-@look
+@each_width
 @pytest.mark.parametrize("path", PAGES)
 def test_page__any_look__keeps_policy_and_is_accessible(
-    visitors: Visitors, users: Users, path: str, width: int, dark: bool
+    visitors: Visitors, users: Users, path: str, width: int
 ) -> None:
     """Q-1, Q-2, AUTH-4: no CSP violation, no axe violation, nothing wider than the window."""
     _some_history(users)
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     page = visitor.go(path)
     assert page.url.endswith(path), "not the page that was asked for"
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
 
 
-@look
+@each_width
 @pytest.mark.parametrize("state", ["OPEN", "TRIPPED", "QUIET_PERIOD", "nonsense", None])
 def test_breaker__any_state_and_look__is_accessible(
-    visitors: Visitors, state: str | None, width: int, dark: bool, breaker: redis_client.Redis
+    visitors: Visitors, state: str | None, width: int, breaker: redis_client.Redis
 ) -> None:
     """CB-1, CB-2, Q-1: each state has its word, and enough contrast on its tint."""
     if state is None:
         breaker.delete("circuit_breaker:state")
     else:
         breaker.set("circuit_breaker:state", state)
-    visitor = visitors.signed_in("operator", width=width, dark=dark)
+    visitor = visitors.signed_in("operator", width=width)
     visitor.go("/admin/circuit/")
     visitor.assert_state(
         {
@@ -70,39 +68,33 @@ def test_breaker__any_state_and_look__is_accessible(
             "QUIET_PERIOD": "QUIET_PERIOD · cooling down",
         }.get(state or "", "UNKNOWN · halted: state unknown")
     )
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
 
 
-@look
+@each_width
 @pytest.mark.parametrize("path", ["/admin/login/", "/admin/login/?expired=1", "/nowhere/"])
 def test_page_before_sign_in__any_look__keeps_policy_and_is_accessible(
-    visitors: Visitors, path: str, width: int, dark: bool
+    visitors: Visitors, path: str, width: int
 ) -> None:
     """Q-1, Q-2, AUTH-4: the pages that nobody needs to be signed in for."""
-    visitor = visitors.stranger(width=width, dark=dark)
+    visitor = visitors.stranger(width=width)
     visitor.go(path)
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
 
 
-@look
+@each_width
 @pytest.mark.parametrize("dialog", ["trip", "reset"])
 def test_dialog__any_look__is_accessible(
-    visitors: Visitors, breaker: redis_client.Redis, dialog: str, width: int, dark: bool
+    visitors: Visitors, breaker: redis_client.Redis, dialog: str, width: int
 ) -> None:
     """Q-1: the open dialogs too."""
     if dialog == "reset":
         breaker.set("circuit_breaker:state", "TRIPPED")
-    visitor = visitors.signed_in("operator", width=width, dark=dark)
+    visitor = visitors.signed_in("operator", width=width)
     page = visitor.go("/admin/circuit/")
     page.click(f"#{dialog}-button")
     page.wait_for_selector(f"#{dialog}-dialog[open]")
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
 
 
 def test_forbidden_page__viewer_asks_for_the_trip_form__says_what_is_missing(visitors: Visitors) -> None:

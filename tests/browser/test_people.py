@@ -13,7 +13,7 @@ from opsportal.accounts.actors import Actor
 from opsportal.accounts.models import User
 from opsportal.accounts.roles import Role
 from tests.browser.conftest import Visitors
-from tests.browser.visitor import look
+from tests.browser.visitor import each_width
 from tests.conftest import Users
 
 PAGES = (
@@ -55,44 +55,36 @@ def furnish(users: Users) -> dict[str, int]:
     return {"user": user.pk, "gone": users.viewer.pk, "me": users.admin.pk, "strategy": momentum.pk}
 
 
-@look
-def test_pages__any_look__keep_policy_and_are_accessible(
-    visitors: Visitors, users: Users, width: int, dark: bool
-) -> None:
+@each_width
+def test_pages__any_look__keep_policy_and_are_accessible(visitors: Visitors, users: Users, width: int) -> None:
     """Q-1, Q-2, AUTH-4: no CSP violation, no axe violation, nothing wider than the window."""
     names = furnish(users)
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     for path in PAGES:
         page = visitor.go(path.format(**names))
         assert page.url.endswith(path.format(**names)), "not the page that was asked for"
         expect(page.locator("h1").last).to_be_visible()
-        visitor.assert_no_complaint()
-        visitor.assert_fits()
-        visitor.assert_accessible()
+        visitor.assert_looks_right()
 
 
-@look
-def test_one_time_password__any_look__is_accessible(visitors: Visitors, users: Users, width: int, dark: bool) -> None:
+@each_width
+def test_one_time_password__any_look__is_accessible(visitors: Visitors, users: Users, width: int) -> None:
     """AM-1, Q-1: the page that shows it, and the one that its owner is sent to."""
-    visitor = visitors.signed_in("admin", width=width, dark=dark)
+    visitor = visitors.signed_in("admin", width=width)
     page = visitor.go("/admin/accounts/add/")
     page.fill("#id_username", "ada")
     page.click("text=Create the user")
     code = page.get_by_label("One-time password of ada")
     expect(code).to_have_value(re.compile(r"^[A-Za-z2-9]{5}(-[A-Za-z2-9]{5}){3}$"))
-    visitor.assert_no_complaint()
-    visitor.assert_fits()
-    visitor.assert_accessible()
+    visitor.assert_looks_right()
     password = code.input_value()
     page.click("[data-copy]")
     expect(page.locator("#once-text-copied")).not_to_be_empty()
-    own = visitors.stranger(width=width, dark=dark).sign_in(User.objects.get(username="ada"), password)
+    own = visitors.stranger(width=width).sign_in(User.objects.get(username="ada"), password)
     page = own.go("/admin/")
     expect(page).to_have_url(re.compile("/admin/password_change/$"))
     expect(page.locator(".banner")).to_contain_text("one-time password")
-    own.assert_no_complaint()
-    own.assert_fits()
-    own.assert_accessible()
+    own.assert_looks_right()
 
 
 def test_ticks__all_on_the_page__are_counted_and_carried_to_the_confirmation(visitors: Visitors, users: Users) -> None:

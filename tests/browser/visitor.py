@@ -11,10 +11,14 @@ from playwright.sync_api import Browser, Page, expect
 
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 WIDE, PHONE = 1440, 390
-#: Runs a test in every look: wide and on a phone, light and dark.
-look = pytest.mark.parametrize(
-    ("width", "dark"), [(width, dark) for width in (WIDE, PHONE) for dark in (False, True)], ids=str
+#: Runs a test wide and on a phone; `assert_looks_right` sees both in light and dark.
+each_width = pytest.mark.parametrize("width", [WIDE, PHONE], ids=str)
+# What is still fading from one colour to the other would be judged as it is not.
+COLOURS_SETTLED = """
+() => Promise.all(
+  document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished.catch(() => 0))
 )
+"""
 # In the page before anything else runs; console messages alone would miss some directives.
 NOTE_VIOLATIONS = """
 window.policyViolations = [];
@@ -91,6 +95,15 @@ class Visitor:
         """No axe violation of WCAG 2.1 A and AA (Q-1)."""
         results = Axe().run(self.page, options=WCAG)
         assert results.violations_count == 0, results.generate_report()
+
+    def assert_looks_right(self) -> None:
+        """No complaint of the browser, nothing wider than the window, no axe violation in light nor in dark."""
+        self.assert_no_complaint()
+        self.assert_fits()
+        for theme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=theme)
+            self.page.evaluate(COLOURS_SETTLED)
+            self.assert_accessible()
 
     def assert_state(self, text: str, *, within: float = 8) -> None:
         """The card shows this state within so many seconds."""
