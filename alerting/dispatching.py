@@ -12,7 +12,6 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,13 +19,15 @@ import django.db
 import psycopg
 from django.conf import settings
 
-from alerting import claiming, digests, limits, metrics, results, sending, waiting
+from alerting import admitting, claiming, limits, metrics, results, sending
+from alerting.admitting import Admitted, Wanted
 from alerting.channels.base import SEND_SECONDS
-from alerting.claiming import Claimed, Connection
+from alerting.claiming import Connection
 from alerting.listening import Listener
 from alerting.models import Outcome, Priority
 from alerting.results import Result
-from alerting.sending import Job, Unsendable
+from alerting.sending import Job
+from alerting.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,9 @@ class Dispatcher:
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads or settings.ALERT_THREADS
-        self._most_of_a_kind = max(1, self._threads // 2)
-        #: Threads that only what is urgent may use: kinds that hang may have all others. The last one is for actions.
-        self._kept = min(max(2, self._threads // 8), self._threads // 4)
-        #: Fewer free threads than this are not worth a claim while there is more to send.
-        self._least = max(1, min(CHUNK, self._most_of_a_kind // 4))
+        self._shares = Shares(self._threads, CHUNK)
         self._jobs: queue.SimpleQueue[tuple[Job, float] | None] = queue.SimpleQueue()
         self._arriving: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._under_way: Counter[str] = Counter()
         #: Kinds that the last claim left out because they had their share of the threads.
         self._passed_over: list[str] = []
         self._urgent_passed_over: list[str] = []
@@ -135,7 +131,7 @@ class Dispatcher:
             self._return_unbegun()
         except psycopg.Error:
             self._disconnect()  # their leases will end
-        return not self._under_way.total() and not self._done
+        return not self._shares.any_under_way and not self._done
 
     def _return_unbegun(self) -> None:
         unbegun = []
@@ -145,7 +141,7 @@ class Dispatcher:
         except queue.Empty:
             pass
         for job in unbegun:
-            self._under_way[job.claimed.kind] -= 1
+            self._shares.end([job.claimed.kind])
         if unbegun:
             claiming.give_back(self._connected(), [job.claimed for job in unbegun])
             limits.give_back([], unsent=[job.asked for job in unbegun])
@@ -199,8 +195,8 @@ class Dispatcher:
                 self._claim_at = self._urgent_at = 0.0
             return
         kind = arrived.claimed.kind
-        self._under_way[kind] -= 1
-        if kind in self._passed_over and self._under_way[kind] <= self._most_of_a_kind - self._least:
+        self._shares.end([kind])
+        if kind in self._passed_over and kind not in self._shares.full(self._shares.least):
             self._claim_at = 0.0
         if kind in self._urgent_passed_over and not self._failing:
             self._urgent_at = 0.0
@@ -212,20 +208,6 @@ class Dispatcher:
         self._done.append(result)
 
     # ------------------------------------------------------------ claiming
-    def _room(self) -> int:
-        return self._threads - self._kept - self._under_way.total()
-
-    def _urgent_room(self) -> int:
-        return self._threads - self._under_way.total()
-
-    def _full(self, least: int) -> list[str]:
-        return [kind for kind, number in self._under_way.items() if number > self._most_of_a_kind - least]
-
-    def _most(self, room: int, full: Sequence[str]) -> int:
-        """So many may be claimed at once that no kind gets more than its share, whatever they are."""
-        shares = [self._most_of_a_kind - number for kind, number in self._under_way.items() if kind not in full]
-        return min([room, self._most_of_a_kind, *shares])
-
     def _claims_from(self, now: float) -> float:
         """When the next claim may be made as things are; a result that comes before changes them."""
         return min(self._any_from(now), self._urgent_from(now))
@@ -235,26 +217,29 @@ class Dispatcher:
         return len(self._done) >= self._threads or (self._failing and bool(self._done))
 
     def _any_from(self, now: float) -> float:
-        if self._takes_none() or self._room() < (self._least if self._more else 1):
+        if self._takes_none() or self._shares.room() < (self._shares.least if self._more else 1):
             return now + POLL_SECONDS
         return now if self._more else self._claim_at
 
     def _urgent_from(self, now: float) -> float:
-        if not self._kept or self._takes_none() or self._urgent_room() < 1:
+        if not self._shares.keeps_some or self._takes_none() or self._shares.urgent_room() < 1:
             return now + POLL_SECONDS
         return self._urgent_at
 
     def _claim(self) -> None:
-        connection = self._connected()
-        full = self._passed_over = self._full(self._least)
-        most = self._most(self._room(), full)
-        claimed = self._claim_counted(connection, most, full, Priority.INFO)
-        if claimed is None:
+        full = self._passed_over = self._shares.full(self._shares.least)
+        most = self._shares.most(self._shares.room(), full)
+        digests = time.monotonic() >= self._digests_at
+        admitted = self._admit(Wanted(most, full, with_digests=digests))
+        if admitted is None:
             return
+        claimed = admitted.claimed
         self.idle_rounds += not claimed
         self._more = len(claimed) >= most
         if not self._more:
-            self._claim_at = self._next_due(connection)
+            if digests:
+                self._digests_at = time.monotonic() + POLL_SECONDS
+            self._claim_at = self._next_due(self._connected())
             if not full:  # it has seen all that is urgent
                 self._urgent_at = time.monotonic() + POLL_SECONDS
         elif claimed[-1].priority <= Priority.CRITICAL:
@@ -264,28 +249,32 @@ class Dispatcher:
 
     def _claim_urgent(self) -> None:
         """What must not wait for the kinds that hang: there is a thread for it."""
-        room = self._urgent_room()
-        full = self._urgent_passed_over = self._full(1)
+        room = self._shares.urgent_room()
+        full = self._urgent_passed_over = self._shares.full(1)
         if room > 1:
-            most, least_urgent = self._most(room - 1, full), Priority.CRITICAL
+            wanted = Wanted(self._shares.most(room - 1, full), full, Priority.CRITICAL)
         else:
-            most, least_urgent = room, Priority.ACTION
-        claimed = self._claim_counted(self._connected(), most, full, least_urgent)
-        if claimed is not None:
-            self._urgent_at = 0.0 if len(claimed) >= most else time.monotonic() + POLL_SECONDS
+            wanted = Wanted(self._shares.most(room, full), full, Priority.ACTION)
+        admitted = self._admit(wanted)
+        if admitted is not None:
+            more = len(admitted.claimed) >= wanted.most
+            self._urgent_at = 0.0 if more else time.monotonic() + POLL_SECONDS
 
-    def _claim_counted(
-        self, connection: Connection, most: int, full: Sequence[str], least_urgent: Priority
-    ) -> list[Claimed] | None:
-        """None: nothing was claimed, for Redis does not count; again, by PostgreSQL's count."""
+    def _admit(self, wanted: Wanted) -> Admitted | None:
+        """Claim and hand to the threads. None: nothing was claimed, for Redis does not count; again, by PostgreSQL."""
         try:
-            claimed = self._claim_in_one_step(connection, most, full, least_urgent)
+            admitted = admitting.admit(self._connected(), self._counting, wanted)
         except limits.NotCounting as error:
             self._counting.redis_failed(error)
             self._claim_at = self._urgent_at = 0.0
             return None
         self._failing = False
-        return claimed
+        for result in admitted.unsendable:
+            self._add(result)
+        self._shares.begin(job.claimed.kind for job in admitted.ready)
+        for job in admitted.ready:
+            self._jobs.put((job, admitted.at))
+        return admitted
 
     def _next_due(self, connection: Connection) -> float:
         """When to look again. Asked once a second: what comes meanwhile is nudged, or was written here."""
@@ -295,64 +284,6 @@ class Dispatcher:
             self._looked_at = now
             self._due_at = now + (POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due)))
         return min(self._due_at, self._looked_at + POLL_SECONDS)
-
-    def _claim_in_one_step(
-        self, connection: Connection, most: int, full: Sequence[str], least_urgent: Priority
-    ) -> list[Claimed]:
-        """Claims, limits and refusals are one transaction: a lease that others see has its place in the limits."""
-        if not self._counting.by_redis and not claiming.is_any_due(connection):
-            return []  # before waiting for one's turn to count
-        with connection.transaction():
-            take = self._counting.begin(connection)
-            claimed_at = time.monotonic()
-            claimed = self._claim_rows(connection, most, full, least_urgent)
-            ready, unsendable = self._admit(connection, claimed, take)
-        for row in claimed:
-            if row.was_taken:
-                metrics.TAKEN_OVER.labels(row.kind).inc()
-                log.warning("alert_claim_taken_over", extra={"delivery": row.id, "channel": row.kind})
-        for result in unsendable:
-            metrics.SET_ASIDE.labels(result.claimed.kind).inc()
-            log.warning(
-                "alert_delivery_set_aside", extra={"delivery": result.claimed.id, "why": result.answer.sentence}
-            )
-            self._add(result)
-        for job in ready:
-            self._under_way[job.claimed.kind] += 1
-            self._jobs.put((job, claimed_at))
-        return claimed
-
-    def _claim_rows(
-        self, connection: Connection, most: int, full: Sequence[str], least_urgent: Priority
-    ) -> list[Claimed]:
-        claimed = claiming.claim(connection, most, full=full, least_urgent=least_urgent)
-        if time.monotonic() >= self._digests_at and len(claimed) < most and least_urgent == Priority.INFO:
-            self._digests_at = time.monotonic() + POLL_SECONDS
-            waiting.put_off_recoveries(connection)
-            claimed += digests.claim_digests(connection, most - len(claimed), full=list(full))
-        return claimed
-
-    def _admit(
-        self, connection: Connection, claimed: Sequence[Claimed], take: limits.Take
-    ) -> tuple[list[Job], list[Result]]:
-        """Those that go out now, and those that cannot be sent. What is over a limit is put off."""
-        jobs, unsendable = [], []
-        for row in claimed:
-            try:
-                jobs.append(sending.prepare(row))
-                claiming.leave_out_broken(connection, row)
-            except Unsendable as error:
-                unsendable.append(sending.set_aside(row, str(error), now=row.at))
-            except (django.db.Error, psycopg.Error, OSError, MemoryError):
-                raise  # is not this row's fault
-            except Exception:
-                log.exception("alert_delivery_not_prepared", extra={"delivery": row.id})
-                unsendable.append(sending.set_aside(row, sending.BROKEN, now=row.at))
-        reasons = take([job.asked for job in jobs], [row.id for row in claimed])
-        refused = [(job.claimed, reason) for job, reason in zip(jobs, reasons, strict=True) if reason]
-        if refused:
-            waiting.put_off(connection, refused)
-        return [job for job, reason in zip(jobs, reasons, strict=True) if not reason], unsendable
 
     # ------------------------------------------------------------ sending
     def _send(self) -> None:
