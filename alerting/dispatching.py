@@ -36,6 +36,8 @@ CHUNK = 16
 CHUNK_SECONDS = 0.004
 #: What a lost nudge leaves is found after this time, and digests are looked for as often.
 POLL_SECONDS = 1.0
+#: A nudge that comes so soon after a claim waits: while alerts pour in, several are claimed at once.
+GATHER_SECONDS = 0.005
 #: After PostgreSQL did not answer.
 AGAIN_SECONDS = 0.5
 _WAKE = object()
@@ -56,7 +58,7 @@ class Dispatcher:
         self._write_at = 0.0
         #: So many results are written each by itself: one of them was refused.
         self._alone = 0
-        self._claim_at = 0.0
+        self._claim_at = self._claimed_at = 0.0
         #: When to look for what is urgent although there is no room for anything else.
         self._urgent_at = 0.0
         self._digests_at = 0.0
@@ -192,7 +194,8 @@ class Dispatcher:
         if arrived is _WAKE:
             self._woken = False
             if not self._failing:
-                self._claim_at = self._urgent_at = 0.0
+                gathered = self._claimed_at + GATHER_SECONDS
+                self._claim_at, self._urgent_at = min(self._claim_at, gathered), min(self._urgent_at, gathered)
             return
         kind = arrived.claimed.kind
         self._shares.end([kind])
@@ -262,6 +265,7 @@ class Dispatcher:
 
     def _admit(self, wanted: Wanted) -> Admitted | None:
         """Claim and hand to the threads. None: nothing was claimed, for Redis does not count; again, by PostgreSQL."""
+        self._claimed_at = time.monotonic()
         try:
             admitted = admitting.admit(self._connected(), self._counting, wanted)
         except limits.NotCounting as error:
