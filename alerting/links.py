@@ -1,7 +1,7 @@
 """Links in messages: to the event, and one that acknowledges it (AL-6).
 
 The second one is signed and names a delivery, so it proves that its holder got that message; it is good for 24 hours
-and once. It is a secret as long as it is good: the log's sanitiser knows its form (`/ack/…`).
+and once. It is a secret as long as it is good: the log's sanitiser knows its form.
 """
 
 from __future__ import annotations

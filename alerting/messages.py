@@ -27,7 +27,8 @@ _YES_NO = "0 or 1"
 
 def build_message(told: Told) -> Message:
     """The message that tells this; of a digest the items are in order of time."""
-    return Message(told.key, tuple(item_of(part, event) for part, event in told.pairs), more=told.more)
+    items = tuple(item_of(part, event) for part, event in told.pairs)
+    return Message(told.key, items, more=told.more, request_id=str(told.delivery.request_id))
 
 
 def item_of(delivery: Delivery, event: Event) -> Item:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import idna
@@ -131,6 +132,23 @@ def clean_lines(values: Sequence[str], clean: Callable[[str], str], what: str) -
     if len(cleaned) > RECIPIENTS_MAX:
         raise BadRecipient(f"At most {RECIPIENTS_MAX} fit one channel; make a second channel for the others.")
     return list(cleaned)
+
+
+_E164 = re.compile(r"\+\d{7,15}", re.ASCII)
+_GAP = r"[\s()./-]{0,3}"
+
+
+@lru_cache(maxsize=64)
+def spellings_of_phone(number: str) -> re.Pattern[str] | None:
+    """Finds the number as others may write it: without its + or its country, in groups. None for what is no number."""
+    if not _E164.fullmatch(number):
+        return None
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return None
+    country, own = _GAP.join(str(parsed.country_code)), _GAP.join(str(parsed.national_number))
+    return re.compile(rf"(?<!\d)(?:(?:\+|00)?{country}{_GAP})?(?:0{_GAP})?{own}(?!\d)")
 
 
 # ---------------------------------------------------------------- masked

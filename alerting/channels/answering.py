@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Collection, Iterable
 from http import HTTPStatus
+from urllib.parse import unquote
 
 from alerting.channels.base import Answer
 from alerting.channels.http import Reply
 from alerting.models import Outcome
+from alerting.recipients import masked_phone, spellings_of_phone
 from opsportal.observability.sanitise import MASK, mask_text
 
 SENTENCE_MAX = 300
@@ -18,6 +21,11 @@ SAID_MAX = 150
 _TRANSIENT = frozenset({408, 425})
 _AUTHENTICATION = frozenset({401, 403, 407})
 _ADDRESS = re.compile(r"(?:https?|mailto)://\S+", re.IGNORECASE)
+_SAID_READ = 8_192
+#: How often a text may have been escaped, one in the other: JSON in an address in HTML.
+_ESCAPED_MOST = 4
+# However many backslashes there are: JSON in JSON has three of them.
+_BACKSLASHED = re.compile(r"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([\"'/&<>]))")
 
 
 def judge(reply: Reply, who: str, *, secrets: Collection[str] = (), provider_id: str = "") -> Answer:
@@ -59,16 +67,44 @@ def http_words(status: int) -> str:
 
 def own_words(said: bytes | str, secrets: Iterable[str] = (), limit: int = SAID_MAX) -> str:
     """What somebody else says, on one line, short, without addresses, secrets and personal data."""
-    text = said if isinstance(said, str) else said[:8_192].decode("utf-8", "replace")
-    text = text[:8_192]
-    for secret in sorted({*pieces(secrets)}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
+    text = unescaped(said if isinstance(said, str) else said[:_SAID_READ].decode("utf-8", "replace"))
+    text = _without(text, {spelling for secret in secrets for spelling in (secret, unescaped(secret))})
     if "<html" in text.lower() or "<!doctype" in text.lower():
         return ""
     text = mask_text(_ADDRESS.sub("[address]", text))
     text = "".join(c if c.isprintable() else " " for c in text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def unescaped(said: str) -> str:
+    """The text as it is meant, of its first 8,192 characters: without what JSON, addresses and HTML write for a sign.
+
+    Whoever refuses a field repeats it in a spelling of his own, in which no secret would be found.
+    """
+    text = said[:_SAID_READ]
+    for _ in range(_ESCAPED_MOST):
+        before, text = text, html.unescape(unquote(_BACKSLASHED.sub(_meant, text)))
+        if text == before:
+            break
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _meant(found: re.Match[str]) -> str:
+    number = found[1] or found[2]
+    return chr(int(number, 16)) if number else found[3]
+
+
+def _without(text: str, secrets: Collection[str]) -> str:
+    """The text with every secret masked, in capitals or not; telephone numbers however they are grouped."""
+    for number in secrets:
+        if spellings := spellings_of_phone(number):
+            text = spellings.sub(masked_phone(number), text)
+    small = text.lower()
+    for secret in sorted({*pieces(secrets)}, key=len, reverse=True):
+        if secret.lower() in small:  # seldom, and a pattern of each message's own link costs more than to look
+            text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
+    return text
 
 
 def pieces(secrets: Iterable[str]) -> Iterable[str]:

@@ -78,6 +78,8 @@ class Message:
     key: str
     items: tuple[Item, ...]
     more: int = 0
+    #: What made it, for those who look for it in several logs; of a digest, what made the most urgent one.
+    request_id: str = ""
 
     @property
     def is_digest(self) -> bool:
@@ -88,6 +90,11 @@ class Message:
     def total(self) -> int:
         """How many events it stands for."""
         return len(self.items) + self.more
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is in it that nobody but its recipients may see: the links that acknowledge (AL-6)."""
+        return tuple(item.ack_url for item in self.items if item.ack_url)
 
     @property
     def worst(self) -> str:

@@ -25,7 +25,7 @@ from alerting.models import Outcome
 from opsportal.observability.addresses import (
     METADATA_NAMES,
     Address,
-    carries_another,
+    is_public,
     listed,
     literal,
     why_refused,
@@ -232,7 +232,7 @@ def _judge(address: Address) -> str:
         return "this machine's own address"
     if address.is_multicast:
         return "a multicast address"
-    return "" if address.is_global or carries_another(address) else "a private address"
+    return "" if is_public(address) else "a private address"
 
 
 def address_sentence(why: str) -> str:
@@ -254,9 +254,19 @@ def _look_up(host: str, port: int, seconds: float) -> _Found:
     with _lock:
         future = _under_way.get(key)
         if future is None:
-            future = _under_way[key] = Future()
-            threading.Thread(target=_answer, args=(key, future), name="alerting-dns", daemon=True).start()
+            future = _begin(key)
     return future.result(seconds)
+
+
+def _begin(key: tuple[str, int]) -> Future[_Found]:
+    """A look-up in a thread of its own. Raises `OSError` where there is none to be had; the next one asks anew."""
+    future: Future[_Found] = Future()
+    try:
+        threading.Thread(target=_answer, args=(key, future), name="alerting-dns", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError("no thread for the look-up") from error
+    _under_way[key] = future
+    return future
 
 
 def _answer(key: tuple[str, int], future: Future[_Found]) -> None:

@@ -150,7 +150,7 @@ class Email(ChannelKind):
                 alone = len(failures) + 1 == len(settings.ways)
                 try:
                     with attempt(SEND_SECONDS if alone else SEND_SECONDS * FIRST_SHARE):
-                        answer = self._send_by(way, settings, mail)
+                        answer = self._send_by(way, settings, mail, message.secrets)
                 except Failed as failed:
                     failures.append((_NAMES[way], failed))
                     if not failed.elsewhere or failed.outcome == Outcome.UNKNOWN:
@@ -160,9 +160,9 @@ class Email(ChannelKind):
         return _failed(failures)
 
     @staticmethod
-    def _send_by(way: str, settings: EmailSettings, mail: EmailMultiAlternatives) -> Answer:
+    def _send_by(way: str, settings: EmailSettings, mail: EmailMultiAlternatives, secrets: tuple[str, ...]) -> Answer:
         if way == "sendgrid":
-            return send_by_sendgrid(settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_url, mail)
+            return send_by_sendgrid(settings.sendgrid_api_key.get_secret_value(), settings.sendgrid_url, mail, secrets)
         server = MailServer(
             settings.smtp_host,
             settings.smtp_port,
@@ -170,7 +170,7 @@ class Email(ChannelKind):
             settings.smtp_user,
             settings.smtp_password.get_secret_value(),
         )
-        return send_by_smtp(server, mail)
+        return send_by_smtp(server, mail, secrets)
 
 
 def _told(answer: Answer, way: str, failures: list[tuple[str, Failed]]) -> Answer:
@@ -182,8 +182,9 @@ def _told(answer: Answer, way: str, failures: list[tuple[str, Failed]]) -> Answe
     return Answer(answer.outcome, sentence[:300], answer.status_code, None, answer.provider_id)
 
 
-#: Of several failures the first of these decides: an unknown one may have arrived, the next two may pass.
-_DECIDES = (Outcome.UNKNOWN, Outcome.TRANSIENT, Outcome.THROTTLED, Outcome.PERMANENT)
+#: Of several failures the first of these decides: an unknown one may have arrived; who asks to wait works, and says
+#: when it takes mail again; who is down may be back soon.
+_DECIDES = (Outcome.UNKNOWN, Outcome.THROTTLED, Outcome.TRANSIENT, Outcome.PERMANENT)
 
 
 def _failed(failures: list[tuple[str, Failed]]) -> Answer:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import requests
+
 from alerting.channels.connecting import address_sentence, why_not
 from opsportal.observability.addresses import AddressRefused, literal
 
@@ -36,7 +38,7 @@ _READABLE_FILES = frozenset({"/etc/resolv.conf", "/etc/hosts", "/etc/localtime",
 
 @contextmanager
 def fenced() -> Iterator[None]:
-    """In this thread: no connections to refused addresses, no files but those of the installation, no processes."""
+    """In this thread: no connections to refused addresses, no proxies, no files but its own, no processes."""
     _install()
     _fence.up, _fence.refusal = True, ""
     try:
@@ -53,6 +55,16 @@ def refusal() -> str:
 @cache
 def _install() -> None:
     sys.addaudithook(_look)  # for good: Python has no way to take one back
+    for module in (requests.sessions, requests.utils):
+        vars(module)["get_environ_proxies"] = _proxies
+
+
+_environ_proxies = requests.utils.get_environ_proxies
+
+
+def _proxies(url: str, no_proxy: str | None = None) -> dict[str, str]:
+    """What requests takes from the environment; none inside, where the proxy would be all that is seen."""
+    return {} if _fence.up else _environ_proxies(url, no_proxy=no_proxy)
 
 
 def _look(event: str, args: tuple[Any, ...]) -> None:

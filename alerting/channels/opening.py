@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import TextField
+from django.db.models.expressions import RawSQL
 from pydantic import SecretStr, ValidationError
 
 from alerting.channels import INTERNAL, KINDS, NO_CHANNEL
@@ -15,8 +16,7 @@ from alerting.channels.base import ChannelKind, ChannelSettings, Recipient
 from alerting.models import Channel
 from opsportal.secrets import keyring
 
-#: How long what was read of a channel is believed.
-FRESH_SECONDS = 1.0
+REMOVED = "The channel was removed."
 #: How many channels are remembered; beyond that it starts anew.
 _REMEMBERED = 4_096
 
@@ -43,31 +43,38 @@ class CannotUse(Exception):
         self.sentence = sentence
 
 
+class KeyMissing(CannotUse):
+    """No key of this process opens the channel's settings; one that it has not been given yet may."""
+
+
 @dataclass(frozen=True)
 class _Remembered:
-    read_at: float
+    stamp: str
     sealed: str
     opened: Opened | None
     refusal: str = ""
+    key_missing: bool = False
 
 
 _remembered: dict[int, _Remembered] = {}
 _lock = threading.Lock()
 
 
-def open_channel(channel_id: int) -> Opened:
-    """The channel as it is now, or was at most a second ago. `enabled` says whether somebody switched it off.
+def open_channel(channel_id: int, stamp: str | None) -> Opened:
+    """The channel as it was when its row had this stamp (its `xmin`; None: it was gone), or as it is since then.
 
-    Number 0 is the circuit breaker. Decrypts again only what has changed. For threads that may use the database.
-    Raises `CannotUse` and `django.db.Error`.
+    `enabled` says whether somebody switched it off. Number 0 is the circuit breaker. Reads and decrypts again only what
+    has changed. For threads that may use the database. Raises `CannotUse` and `django.db.Error`.
     """
     if channel_id == NO_CHANNEL:
         return Opened(NO_CHANNEL, 0, INTERNAL["breaker"], None, True)
+    if stamp is None:
+        raise CannotUse(REMOVED)
     known = _remembered.get(channel_id)
-    if known is None or time.monotonic() - known.read_at > FRESH_SECONDS:
+    if known is None or known.stamp != stamp:
         known = _read(channel_id, known)
     if known.opened is None:
-        raise CannotUse(known.refusal)
+        raise (KeyMissing if known.key_missing else CannotUse)(known.refusal)
     return known.opened
 
 
@@ -79,7 +86,7 @@ def open_row(channel: Channel) -> Opened:
     try:
         settings = kind.Settings.model_validate_json(keyring.unseal(channel.sealed))
     except keyring.CannotOpen:
-        raise CannotUse(
+        raise KeyMissing(
             "The channel's settings cannot be decrypted: the key that sealed them is missing from "
             "FIELD_ENCRYPTION_KEYS. Put it back, or enter the settings anew."
         ) from None
@@ -107,19 +114,20 @@ def forget_channels() -> None:
 
 
 def _read(channel_id: int, known: _Remembered | None) -> _Remembered:
-    row = Channel.objects.filter(pk=channel_id).only("kind", "sealed", "enabled", "version").first()
-    now = time.monotonic()
+    stamp = RawSQL("alerting_channel.xmin::text", [], output_field=TextField())
+    rows = Channel.objects.filter(pk=channel_id).annotate(stamp=stamp)
+    row = rows.only("kind", "sealed", "enabled", "version").first()
     if row is None:
-        fresh = _Remembered(now, "", None, "The channel was removed.")
-    elif known and known.opened and known.sealed == row.sealed and known.opened.kind.name == row.kind:
-        fresh = replace(known, read_at=now, opened=replace(known.opened, version=row.version, enabled=row.enabled))
+        return _Remembered("", "", None, REMOVED)
+    if known and known.opened and known.sealed == row.sealed and known.opened.kind.name == row.kind:
+        fresh = replace(known, stamp=row.stamp, opened=replace(known.opened, version=row.version, enabled=row.enabled))
     else:
         try:
             opened = open_row(row)
             opened.kind.warm_up()
-            fresh = _Remembered(now, row.sealed, opened)
+            fresh = _Remembered(row.stamp, row.sealed, opened)
         except CannotUse as refusal:
-            fresh = _Remembered(now, row.sealed, None, refusal.sentence)
+            fresh = _Remembered(row.stamp, row.sealed, None, refusal.sentence, isinstance(refusal, KeyMissing))
     with _lock:
         if len(_remembered) >= _REMEMBERED:
             _remembered.clear()

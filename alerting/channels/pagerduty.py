@@ -19,7 +19,6 @@ from alerting.recipients import masked_secret, masked_url
 API_URL = "https://events.pagerduty.com"
 PATH = "/v2/enqueue"
 SUMMARY_MAX = 1_024
-KEY_MAX = 255
 _ROUTING_KEY = re.compile(r"[0-9A-Za-z]{32}")
 _SEVERITIES = {"critical": "critical", "warning": "warning", "info": "info"}
 
@@ -49,7 +48,7 @@ class PagerDuty(ChannelKind):
     title = "PagerDuty"
     Settings = PagerDutySettings
     recipient_limit = "webhook"
-    #: An incident for each alert, or a recovery would not find it.
+    #: An incident for each event, or a recovery would not find it.
     digests = False
 
     def recipients(self, settings: PagerDutySettings) -> tuple[Recipient, ...]:
@@ -70,10 +69,11 @@ class PagerDuty(ChannelKind):
         A try after half of them went out repeats them; PagerDuty knows them by their key.
         """
         url = f"{(settings.api_url or API_URL).rstrip('/')}{PATH}"
+        secrets = (recipient, url, *message.secrets)
         answer = Answer(Outcome.PERMANENT, "There was nothing to tell.")
         with attempt():
             for event in events_of(message, recipient):
-                answer = _told(url, event, recipient)
+                answer = _told(url, event, secrets)
                 if answer.outcome != Outcome.DELIVERED:
                     break
         return answer
@@ -90,7 +90,6 @@ def events_of(message: Message, routing_key: str) -> list[dict[str, Any]]:
 
 
 def _event(item: Item, routing_key: str) -> dict[str, Any]:
-    key = _key(item)
     if item.notice == Notice.RESOLVED:
         return _resolution(item, routing_key)
     details = {"Condition": item.condition, "Value": item.value, "Owner": item.owner, **item.annotations}
@@ -104,7 +103,7 @@ def _event(item: Item, routing_key: str) -> dict[str, Any]:
     }
     if item.notice == Notice.TEST:
         payload |= {"summary": f"Test: {item.summary}"[:SUMMARY_MAX], "severity": "info"}
-    event = _trigger(routing_key, key, payload)
+    event = _trigger(item, routing_key, payload)
     links = (("Acknowledge in the portal", item.ack_url), ("Details", item.event_url), ("Runbook", item.runbook_url))
     if found := [{"href": url, "text": text} for text, url in links if url]:
         event["links"] = found
@@ -115,31 +114,32 @@ def _resolution(item: Item, routing_key: str) -> dict[str, Any]:
     return {"routing_key": routing_key, "event_action": "resolve", "dedup_key": _key(item)}
 
 
-def _key(item: Item) -> str:
-    return (item.alert_id or item.event_id)[:KEY_MAX]
-
-
-def _trigger(routing_key: str, key: str, payload: dict[str, Any]) -> dict[str, Any]:
-    event = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": key, "payload": payload}
+def _trigger(item: Item, routing_key: str, payload: dict[str, Any]) -> dict[str, Any]:
+    event = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": _key(item), "payload": payload}
     return {**event, "client": "Operations portal"}
 
 
-def _told(url: str, event: dict[str, Any], routing_key: str) -> Answer:
+def _key(item: Item) -> str:
+    """Of this episode alone: a sender's alert id names later ones too, which a late recovery must not close."""
+    return item.event_id
+
+
+def _told(url: str, event: dict[str, Any], secrets: tuple[str, ...]) -> Answer:
     body = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace")
     try:
         reply = exchange(url, body, {"Content-Type": "application/json"})
     except Failed as failed:
         return failed.answer
-    answer = judge(reply, "PagerDuty", secrets=(routing_key, url), provider_id=str(event["dedup_key"]))
-    if reply.status == 400 and (why := _errors(reply, routing_key)):
+    answer = judge(reply, "PagerDuty", secrets=secrets, provider_id=str(event["dedup_key"]))
+    if reply.status == 400 and (why := _errors(reply, secrets)):
         return Answer(Outcome.PERMANENT, f"PagerDuty refused it: {why}"[:300], 400)
     return answer
 
 
-def _errors(reply: Reply, routing_key: str) -> str:
+def _errors(reply: Reply, secrets: tuple[str, ...]) -> str:
     try:
         said = json.loads(reply.body)
         errors = said.get("errors") or [said.get("message", "")]
-        return own_words("; ".join(str(error) for error in errors), (routing_key,))
+        return own_words("; ".join(str(error) for error in errors), secrets)
     except (ValueError, AttributeError, TypeError, RecursionError):
         return ""

@@ -64,9 +64,9 @@ class _Backend(EmailBackend):
         return _Session()
 
 
-def send_by_sendgrid(api_key: str, api_url: str, mail: EmailMultiAlternatives) -> Answer:
-    """Hand the mail to SendGrid. Raises `Failed`."""
-    secrets = (api_key, *mail.to)
+def send_by_sendgrid(api_key: str, api_url: str, mail: EmailMultiAlternatives, secrets: tuple[str, ...] = ()) -> Answer:
+    """Hand the mail to SendGrid. `secrets`: what of the mail nobody may read in its answer. Raises `Failed`."""
+    secrets = (api_key, *mail.to, *secrets)
     with attempt():
         try:
             _Backend(api_key, api_url or API_URL).send_messages([mail])

@@ -84,15 +84,16 @@ class Slack(ChannelKind):
         except Failed as failed:
             return failed.answer
         headers = {name.title(): value for name, value in response.headers.items()}
-        answer = judge(Reply(response.status_code, headers, response.body.encode()), "Slack", secrets=(recipient,))
+        secrets = (recipient, *message.secrets)
+        answer = judge(Reply(response.status_code, headers, response.body.encode()), "Slack", secrets=secrets)
         if answer.outcome == Outcome.DELIVERED and response.body.strip().lower() != "ok":
-            return _not_ok(answer, response.body, recipient)
+            return _not_ok(answer, response.body, secrets)
         return answer
 
 
-def _not_ok(answer: Answer, body: str, recipient: str) -> Answer:
+def _not_ok(answer: Answer, body: str, secrets: tuple[str, ...]) -> Answer:
     """HTTP 200 is not enough: Slack says `ok`, or in a word why not; a proxy before it may say anything."""
-    said = own_words(body, (recipient,))
+    said = own_words(body, secrets)
     if body.strip() in _REFUSALS:
         return Answer(Outcome.PERMANENT, f"Slack did not take it: {said}.", answer.status_code)
     words = f"Slack's answer is not its own “ok”{f', but: {said}' if said else ''}. The message may have arrived."

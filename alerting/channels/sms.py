@@ -169,7 +169,7 @@ class Sms(ChannelKind):
             log.debug("twilio_reply_refused", extra={"cause": type(error).__name__})
         if http.reply is None:
             return Answer(Outcome.PERMANENT, "The text message cannot be given to Twilio in its form.")
-        return _judge(http.reply, (token, settings.account_sid, recipient))
+        return _judge(http.reply, (token, settings.account_sid, settings.sender, recipient, *message.secrets))
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.smtp import EmailBackend
 
-from alerting.channels.answering import SAID_MAX, own_words
+from alerting.channels.answering import SAID_MAX, own_words, unescaped
 from alerting.channels.base import Answer
 from alerting.channels.connecting import Failed, attempt, connect, mark_sent, tls_context, was_sent
 from alerting.models import Outcome
@@ -21,6 +21,9 @@ from opsportal.observability.sanitise import MASK
 
 #: How long the goodbye of a server that has taken the mail is waited for.
 GOODBYE_SECONDS = 0.5
+#: Enhanced codes (RFC 3463) that are about the recipient's address: 5.1 but for those about the sender's, and 5.2.
+#: Anything else, and what has no such code, may be policy, which another way may not have.
+_ABOUT_ADDRESS = re.compile(r"5\.(?:1\.(?![78]\b)|2\.)")
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,17 @@ class _Backend(EmailBackend):
         connection.close()
 
 
-def send_by_smtp(server: MailServer, mail: EmailMultiAlternatives) -> Answer:
-    """Hand the mail to the server. Raises `Failed`."""
+@dataclass(frozen=True)
+class _Unsaid:
+    """What nobody may read in the server's words: whom the mail is about, and secrets in it."""
+
+    people: Collection[str]
+    secrets: Collection[str] = ()
+
+
+def send_by_smtp(server: MailServer, mail: EmailMultiAlternatives, secrets: Collection[str] = ()) -> Answer:
+    """Hand the mail to the server. `secrets`: what of the mail nobody may read in its answer. Raises `Failed`."""
+    unsaid = _Unsaid((*mail.to, mail.from_email, server.user), secrets)
     backend = _Backend(
         host=server.host,
         port=server.port,
@@ -97,34 +109,34 @@ def send_by_smtp(server: MailServer, mail: EmailMultiAlternatives) -> Answer:
         except Failed:
             raise
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _failure(error, (*mail.to, mail.from_email, server.user)) from None
+            raise _failure(error, unsaid) from None
         finally:
             backend.close()  # what refused to let us in is still open
-    said = _words(backend.said, (*mail.to, mail.from_email, server.user), limit=120)
+    said = _words(backend.said, unsaid, limit=120)
     return Answer(Outcome.DELIVERED, f"The mail server took it{f': {said}' if said else '.'}", 250, None, said[:200])
 
 
-def _words(said: bytes | str, people: Iterable[str], limit: int = SAID_MAX) -> str:
-    """What the server says, without the addresses of these people, the part before the @, and user names."""
-    text = said if isinstance(said, str) else said.decode("utf-8", "replace")
-    names = {name for person in people for name in (person, person.partition("@")[0]) if len(name) > 1}
+def _words(said: bytes | str, unsaid: _Unsaid, limit: int = SAID_MAX) -> str:
+    """What the server says, without the addresses of these people, the part before the @, user names and secrets."""
+    text = unescaped(said if isinstance(said, str) else said.decode("utf-8", "replace"))
+    names = {name for person in unsaid.people for name in (person, person.partition("@")[0]) if len(name) > 1}
     for name in sorted(names, key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", MASK, text[:8_192], flags=re.IGNORECASE)
-    return own_words(text, limit=limit)
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", MASK, text, flags=re.IGNORECASE)
+    return own_words(text, unsaid.secrets, limit)
 
 
-def _failure(error: Exception, people: Collection[str]) -> Failed:
+def _failure(error: Exception, unsaid: _Unsaid) -> Failed:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, said = next(iter(error.recipients.values()), (550, b""))
-        return _refused("refused the recipient", code, said, people, recipient=True)
+        return _refused("refused the recipient", code, said, unsaid)
     if isinstance(error, smtplib.SMTPSenderRefused):
-        return _refused("refused the sender", error.smtp_code, error.smtp_error, people)
+        return _refused("refused the sender", error.smtp_code, error.smtp_error, unsaid)
     if isinstance(error, smtplib.SMTPDataError):
-        return _refused("refused the mail", error.smtp_code, error.smtp_error, people)
+        return _refused("refused the mail", error.smtp_code, error.smtp_error, unsaid)
     if isinstance(error, smtplib.SMTPAuthenticationError):
-        return _refused("refused user name or password", error.smtp_code, error.smtp_error, people)
+        return _refused("refused user name or password", error.smtp_code, error.smtp_error, unsaid)
     if isinstance(error, smtplib.SMTPResponseException):
-        return _refused("refused the connection", error.smtp_code, error.smtp_error, people)
+        return _refused("refused the connection", error.smtp_code, error.smtp_error, unsaid)
     if isinstance(error, smtplib.SMTPNotSupportedError):
         words = "The mail server does not offer what is set: STARTTLS, or signing in."
         return Failed(Outcome.PERMANENT, words)
@@ -145,12 +157,11 @@ def _failure(error: Exception, people: Collection[str]) -> Failed:
     return Failed(Outcome.TRANSIENT, "The mail server broke the connection.")
 
 
-def _refused(what: str, code: int, said: bytes | str, people: Collection[str], *, recipient: bool = False) -> Failed:
-    words = _words(said, people)
+def _refused(what: str, code: int, said: bytes | str, unsaid: _Unsaid) -> Failed:
+    words = _words(said, unsaid)
     sentence = f"The mail server {what} ({code}){f': {words}' if words else '.'}"
     if not 500 <= code < 600:
         return Failed(Outcome.TRANSIENT, sentence, status_code=code)
-    # Enhanced codes (RFC 3463): 5.1 and 5.2 are about the address, 5.7 is policy, which another way may not have.
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    about_address = text.startswith(("5.1.", "5.2.")) or (recipient and not text.startswith("5.7."))
+    about_address = _ABOUT_ADDRESS.match(text) is not None
     return Failed(Outcome.PERMANENT, sentence, status_code=code, elsewhere=not about_address)

@@ -63,6 +63,8 @@ class Webhook(ChannelKind):
         """One POST. A 2xx means that it was taken."""
         body = json.dumps(body_of(message), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         headers = {"Content-Type": "application/json", "Idempotency-Key": header_text(message.key)}
+        if message.request_id:
+            headers["X-Request-ID"] = header_text(message.request_id)
         token, secret = settings.token.get_secret_value(), settings.signing_secret.get_secret_value()
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -76,7 +78,7 @@ class Webhook(ChannelKind):
             return failed.answer
         if 200 <= reply.status < 300:
             return _taken(reply.status)
-        return judge(reply, "The receiver", secrets=(recipient, token, secret))
+        return judge(reply, "The receiver", secrets=(recipient, token, secret, *message.secrets))
 
 
 @lru_cache(maxsize=16)

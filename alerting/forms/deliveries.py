@@ -24,6 +24,7 @@ _LIMITS = [
     ("recipient", "of the recipient"),
     ("global", "of all channels"),
     ("provider", "of the provider"),
+    ("key", "none: for an encryption key"),
     ("digest", "none: told in a digest"),
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -44,7 +46,8 @@ class NumberField(forms.CharField):
 
 
 class LabelsField(forms.CharField):
-    """`name=value`, one a line. Gives a dict; the service judges names and values."""
+    """`name=value`, one a line; a name that could be misread stands in quotes. Gives a dict; the service judges names
+    and values."""
 
     widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off", "autocapitalize": "none"})
 
@@ -58,8 +61,8 @@ class LabelsField(forms.CharField):
         if len(lines) > LABELS_MAX:
             raise forms.ValidationError(f"These are {len(lines):,} labels; at most {LABELS_MAX} can be matched.")
         for number, part in lines:
-            name, sign, wanted = part.partition("=")
-            name, wanted = name.strip(), wanted.strip().strip('"')
+            name, sign, wanted = _split(part.strip())
+            wanted = wanted.strip().strip('"')
             if not sign or not name or not wanted:
                 raise forms.ValidationError(f"Line {number}: write a label as name=value, such as service=orders.")
             if name in labels:
@@ -70,4 +73,19 @@ class LabelsField(forms.CharField):
 
 def labels_text(labels: dict[str, str]) -> str:
     """Labels as the field holds them."""
-    return "\n".join(f"{name}={value}" for name, value in labels.items())
+    return "\n".join(f"{_quoted(name)}={value}" for name, value in labels.items())
+
+
+def _split(part: str) -> tuple[str, str, str]:
+    if part.startswith('"'):
+        with suppress(ValueError):
+            name, end = json.JSONDecoder().raw_decode(part)
+            rest = part[end:].lstrip()
+            return name, rest[:1] if rest.startswith("=") else "", rest[1:]
+    name, sign, wanted = part.partition("=")
+    return name.strip(), sign, wanted
+
+
+def _quoted(name: str) -> str:
+    plain = name == name.strip() and "=" not in name and not name.startswith('"')
+    return name if plain else json.dumps(name, ensure_ascii=False)

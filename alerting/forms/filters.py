@@ -9,8 +9,11 @@ from django import forms
 
 from alerting.forms.fields import NO_CHOICE
 from opsportal.accounts.stepup import REASON_MAX
+from opsportal.observability.sanitise import mask_text
 
 _YEARS = range(2000, 2200)
+#: Of a filter no more is told.
+_SHOWN = 60
 
 
 class MomentField(forms.DateTimeField):
@@ -59,6 +62,18 @@ class Filter(forms.Form):
     def given(self) -> dict[str, str]:
         """The filters that were filled, as they were typed: for links to further pages."""
         return {name: self.data[name] for name in self.fields if self.data.get(name)}
+
+    @property
+    def told(self) -> str:
+        """The filters that were filled in words, in a line; empty for none."""
+        return ", ".join(
+            f"{self.fields[name].label}: {self._shown(name, typed)}" for name, typed in self.given().items()
+        )
+
+    def _shown(self, name: str, typed: str) -> str:
+        choices = dict(getattr(self.fields[name], "choices", ()))
+        words = str(choices[typed]).partition(":")[0] if typed in choices else mask_text(typed)
+        return words[:_SHOWN]
 
 
 class NoteForm(forms.Form):

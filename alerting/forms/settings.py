@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from alerting.channels.base import ChannelKind
 from alerting.forms.fields import NO_CHOICE
-from alerting.recipients import masked_email, masked_phone, masked_secret
+from alerting.recipients import masked_email, masked_phone, masked_secret, masked_url
 from alerting.services.channels import default_values
 from opsportal.observability.sanitise import mask_text
 
@@ -26,6 +27,7 @@ REMOVE = "_remove"
 _LONGEST = 20_000
 #: A long word without a break is an account's number or a key rather than anything that people made up.
 _LIKE_A_CREDENTIAL = re.compile(r"[A-Za-z0-9_-]{24,}", re.ASCII)
+_WITH_A_PATH = re.compile(r"[^:/?]++://[^/?]*+(?:/++.|\?)")
 _SECRETS = {"autocomplete": "new-password", "spellcheck": "false", "autocapitalize": "none"}
 _PLAIN = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 
@@ -90,6 +92,38 @@ class SettingsForm(forms.Form):
         # An emptied text is empty; anything else that is emptied is as if nobody had given it.
         return "" if sort == "text" and isinstance(default_values(self.kind).get(name), str) else None
 
+    def follow(self, present: Mapping[str, Any] | None) -> SettingsForm:
+        """The form, shown again with what was typed, over the settings that are there now. Nothing is ticked to be
+        removed in it: the entries may be others."""
+        data: Any = self.data.copy()  # type: ignore[attr-defined]
+        for name in self._ticked():
+            del data[self.add_prefix(name)]
+        found = SettingsForm(self.kind, data, present=present)
+        found.full_clean()
+        return found
+
+    @property
+    def removes(self) -> bool:
+        """Whether something was ticked to be removed."""
+        return bool(self._ticked())
+
+    def _ticked(self) -> list[str]:
+        names = [name + REMOVE for name in self.kind.Settings.model_fields]
+        return [name for name in names if self.add_prefix(name) in self.data]
+
+    def differences(self) -> list[tuple[str, str]]:
+        """What is there now and was not typed: titles and values for people, masked. Entries of lists the form shows
+        itself."""
+        if self.present is None:
+            return []
+        typed, usual = self.values(), default_values(self.kind)
+        found = []
+        for name, info in self.kind.Settings.model_fields.items():
+            held = self.present.get(name, usual.get(name))
+            if sort_of(info.annotation) != "lines" and held != typed.get(name, usual.get(name)):
+                found.append((_label(info), _shown(info, held)))
+        return found
+
     def groups(self) -> list[tuple[Any, Any]]:
         """Each setting with the field that takes it away, if there is one."""
         return [
@@ -120,17 +154,36 @@ def sort_of(annotation: Any) -> str:
 
 
 def is_private(text: str) -> bool:
-    """Whether a text is personal or secret by its looks: then it is shown masked and not sent back (AC-2, AC-5)."""
-    return mask_text(text) != text or _LIKE_A_CREDENTIAL.fullmatch(text) is not None
+    """Whether a text is personal or secret by its looks: then it is shown masked and not sent back (AC-2, AC-5).
+
+    So is an address with anything behind its host, which may be a token.
+    """
+    looks = _LIKE_A_CREDENTIAL.fullmatch(text) or _WITH_A_PATH.match(text)
+    return looks is not None or mask_text(text) != text
 
 
 def masked(text: str) -> str:
     """An address, a number or a secret as pages may show it."""
     if "://" in text:
+        with suppress(ValueError):
+            return masked_url(text)
         return masked_secret(text)
     if "@" in text:
         return masked_email(text)
     return masked_phone(text) if text.startswith("+") else masked_secret(text)
+
+
+def _shown(info: FieldInfo, value: Any) -> str:
+    """A setting's value as pages may show it."""
+    sort = sort_of(info.annotation)
+    if sort == "switch":
+        return "yes" if value else "no"
+    text = "" if value is None else str(value)
+    if sort == "secret" and text:
+        return masked_secret(text)
+    if sort == "choice":
+        return _words(info).get(text, text)
+    return (masked(text) if is_private(text) else text) or "none"
 
 
 def _secret(info: FieldInfo, help_text: str, present: Any) -> forms.Field:

@@ -33,13 +33,15 @@ REFUSED = {
 }
 METADATA_NAMES = frozenset({"metadata", "metadata.google.internal"})
 
+#: For a network's own use (RFC 8215), which puts IPv4 addresses where it likes. Python before 3.11.10 calls it global.
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 #: Networks of IPv6 that lead to the IPv4 address in their bits, and how far that lies from the right.
 _CARRIERS = (
     (IPv6Network("::ffff:0:0/96"), 0),
     (IPv6Network("::ffff:0:0:0/96"), 0),
     (IPv6Network("::/96"), 0),
     (IPv6Network("64:ff9b::/96"), 0),
-    (IPv6Network("64:ff9b:1::/48"), 0),
+    (_LOCAL_NAT64, 0),
     (IPv6Network("2002::/16"), 80),
 )
 
@@ -83,9 +85,12 @@ def why_refused(address: Address, *, allowed: Iterable[Network], judge: Callable
     return ""
 
 
-def carries_another(address: Address) -> bool:
-    """Whether it is only another way of writing an IPv4 address, which `led_to` gives as well."""
-    return address.version == 6 and int(address) > 1 and any(address in network for network, _ in _CARRIERS)
+def is_public(address: Address) -> bool:
+    """Whether it is an address of the whole world, or only another way of writing one of IPv4, which `led_to` gives."""
+    if address in _LOCAL_NAT64:
+        return False
+    carries_another = address.version == 6 and int(address) > 1 and any(address in net for net, _ in _CARRIERS)
+    return address.is_global or carries_another
 
 
 def led_to(address: Address) -> Iterator[Address]:

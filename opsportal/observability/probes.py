@@ -78,7 +78,21 @@ def _ask_redis() -> None:
 probe_postgresql = CachedProbe(_ask_postgresql, (psycopg.Error, OSError))
 probe_redis = CachedProbe(_ask_redis, (redis.RedisError, OSError))
 
+#: What other packages add to the portal's own health: a name, and who knows; None for what is switched off.
+_parts: dict[str, Callable[[], Probe | None]] = {}
+
 _migrated = threading.Event()
+
+
+def register_part(name: str, ask: Callable[[], Probe | None]) -> None:
+    """Have `/health` tell of this part, too; the same name again takes its place. `ask` must never raise."""
+    _parts[name] = ask
+
+
+def probe_parts() -> dict[str, Probe]:
+    """What was registered, as it is now."""
+    asked = {name: ask() for name, ask in _parts.items()}
+    return {name: probe for name, probe in asked.items() if probe is not None}
 
 
 def migrations_applied() -> bool:

@@ -43,8 +43,13 @@ _WEBHOOK = re.compile(
     r"/[^\s\"'<>\\]++",
     re.IGNORECASE,
 )
-# A link that acknowledges an alert: whoever has it may (AL-6).
+# A link that acknowledges an alert: whoever has it may (AL-6). Mangled, its token stands elsewhere in the path, and is
+# known by its parts: a delivery and an hour, a time, a signature.
 _ACK_LINK = re.compile(r"(/ack/)(?!\*\*\*)[A-Za-z0-9_.:=%~-]++")
+_ACK_TOKEN = re.compile(
+    r"(?<!\d)\d{1,18}+(?:-|%2[Dd])\d{1,7}+(?:\.|%2[Ee])[A-Za-z0-9]{4,8}+(?:\.|%2[Ee])[A-Za-z0-9_%-]{20,}+"
+)
+_ACK_TOKEN_MIN = 29
 _PROVIDER_KEY = re.compile(
     r"(?<![A-Za-z0-9])(xox[a-z]-|xapp-|SG\.|gh[pousr]_|github_pat_|sk_live_|rk_live_|AKIA|hvs\.)[A-Za-z0-9_.-]{12,}+"
 )
@@ -94,6 +99,8 @@ def mask_text(text: str) -> str:
     if "://" in text:
         text = _WEBHOOK.sub(rf"\1/{MASK}", text)
         text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    if len(text) >= _ACK_TOKEN_MIN:
+        text = _ACK_TOKEN.sub(MASK, text)
     if "/ack/" in text:
         text = _ACK_LINK.sub(rf"\1{MASK}", text)
     text = _PROVIDER_KEY.sub(rf"\1{MASK}", text)

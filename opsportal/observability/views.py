@@ -11,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 
 import opsportal
 from opsportal.observability.metrics import scrape_registry
-from opsportal.observability.probes import migrations_applied, probe_postgresql, probe_redis
+from opsportal.observability.probes import migrations_applied, probe_parts, probe_postgresql, probe_redis
 
 
 @never_cache
@@ -61,19 +61,21 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def health(request: HttpRequest) -> JsonResponse:
     """The portal's own health in the platform's contract (HM-3).
 
-    healthy with PostgreSQL and Redis, degraded (200) without one, unhealthy (503) without both.
+    healthy with all its parts, degraded (200) without one, unhealthy (503) without both PostgreSQL and Redis.
     """
-    probes = {"postgresql": probe_postgresql(), "redis": probe_redis()}
-    down = sum(not probe.ok for probe in probes.values())
+    servers = {"postgresql": probe_postgresql(), "redis": probe_redis()}
+    probes = servers | probe_parts()
+    nothing = not any(probe.ok for probe in servers.values())
+    everything = all(probe.ok for probe in probes.values())
     return JsonResponse(
         {
-            "status": ("healthy", "degraded", "unhealthy")[down],
+            "status": "unhealthy" if nothing else "healthy" if everything else "degraded",
             "service": "opsportal",
             "version": opsportal.__version__,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "details": {name: probe.as_json() for name, probe in probes.items()},
         },
-        status=503 if down == len(probes) else 200,
+        status=503 if nothing else 200,
     )
 
 

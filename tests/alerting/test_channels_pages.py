@@ -11,6 +11,8 @@ from alerting.channels.opening import open_row
 from alerting.models import Channel, Delivery
 from alerting.services import channels as services
 from tests.alerting.operating import signed_in
+from tests.alerting.providers.web import ACCOUNT
+from tests.alerting.providers.web import TOKEN as TOKEN_OF_TWILIO
 from tests.alerting.test_channels_service import MAIL, TOKEN, URL, hook, rule
 from tests.conftest import Users
 from tests.desk import DESK
@@ -207,6 +209,99 @@ def test_edit__others_saved_meanwhile__asks_to_look_again(admin: Client) -> None
     assert answer.status_code == 409 and "Somebody else has changed" in assert_silent(answer)
     channel.refresh_from_db()
     assert len(open_row(channel).settings.recipients) == 2
+
+
+def stale_answer(admin: Client, channel: Channel, settings: dict[str, Any], **typed: Any) -> tuple[Any, dict[str, Any]]:
+    """What a form drawn before `settings` were saved gets, and what the browser sends when it is saved again."""
+    form = edited(channel, **typed)
+    services.update_channel(channel, by=DESK, name="Desk by mail", settings=settings, expected_version=channel.version)
+    answer = admin.post(f"/admin/alerting/channels/{channel.pk}/edit/", form)
+    assert answer.status_code == 409
+    settings_form = answer.context["settings"]
+    again = {name: value for name, value in form.items() if not name.endswith("_remove")}
+    again |= {
+        settings_form[name].html_name: settings_form[name].value()
+        for name in settings_form.fields
+        if name.endswith("_remove") and settings_form[name].value()
+    }
+    return answer, again | {"expected_version": answer.context["form"]["expected_version"].value()}
+
+
+def test_edit__stale_and_saved_again__removes_nobody_who_was_not_ticked(admin: Client) -> None:
+    """AC-2: ticks are of rows that are others by now, so they are gone, and the page says so."""
+    channel = services.create_channel(
+        by=DESK, kind="email", name="Desk by mail", settings={**MAIL, "recipients": ["a@x.example", "b@x.example", "c@x.example"]}
+    )  # fmt: skip
+    fewer = {**MAIL, "recipients": ["b@x.example", "c@x.example"]}
+    answer, again = stale_answer(admin, channel, fewer, **{"set-recipients_remove": ["1"]})
+    page = assert_silent(answer)
+    assert "was unticked" in page and "2. ***@x.example" in page and "3. ***" not in page
+    admin.post(f"/admin/alerting/channels/{channel.pk}/edit/", again)
+    channel.refresh_from_db()
+    assert set(open_row(channel).settings.recipients) == {"b@x.example", "c@x.example"}
+
+
+def test_edit__stale__shows_masked_what_others_saved(admin: Client) -> None:
+    """AC-2, AC-5: whoever saves again sees what would be undone; what is the same is not repeated."""
+    channel = mail()
+    saved = {
+        **MAIL, "smtp_host": "relay.example.net", "smtp_port": 2525, "smtp_security": "tls",
+        "sender": "portal.nobody-may-see@example.org", "recipients": ["anna.secret@example.com"],
+    }  # fmt: skip
+    answer, again = stale_answer(admin, channel, saved, name="Night desk")
+    assert dict(answer.context["now_is"]) == {
+        "Name": "Desk by mail", "Mail server": "relay.example.net", "Port": "2525", "Encryption": "TLS",
+    }  # fmt: skip
+    assert "relay.example.net" in assert_silent(answer)
+    again |= {"set-smtp_host": "relay.example.net", "set-smtp_port": "2525", "set-smtp_security": "tls"}
+    admin.post(f"/admin/alerting/channels/{channel.pk}/edit/", again)
+    channel.refresh_from_db()
+    settings = open_row(channel).settings
+    assert (channel.name, settings.smtp_host, settings.smtp_port) == ("Night desk", "relay.example.net", 2525)
+    assert settings.sender == saved["sender"] and settings.recipients == saved["recipients"]
+
+
+def test_edit__stale__shows_secrets_of_others_by_their_ends(admin: Client) -> None:
+    """AC-2: where both typed one, the form says that another is there now."""
+    channel = hook()
+    form = {
+        "name": "desk",
+        "expected_version": "1",
+        "set-token": "token-typed-by-the-second-1111",
+        "set-url_remove": "on",
+    }
+    services.update_channel(
+        channel, by=DESK, name="desk", settings={"url": URL, "token": "nobody-may-see-9999"}, expected_version=1
+    )
+    answer = admin.post(f"/admin/alerting/channels/{channel.pk}/edit/", form)
+    assert dict(answer.context["now_is"]) == {"Bearer token": "…9999"}
+    assert b"typed-by-the-second" not in answer.content and b"9999" in answer.content
+    assert_silent(answer)
+
+
+def test_edit__address_with_a_token_in_its_path__is_not_sent_back(admin: Client) -> None:
+    """AC-2: an API behind a relay; one without a path is no secret, and can be seen."""
+    sms = {
+        "numbers": ["+442079460958"],
+        "account_sid": ACCOUNT,
+        "auth_token": TOKEN_OF_TWILIO,
+        "sender": "+442079460958",
+    }
+    url = "https://relay.example.com/t/nobody-may-see-relay"
+    channel = services.create_channel(by=DESK, kind="sms", name="sms", settings={**sms, "api_url": url})
+    page = assert_silent(admin.get(f"/admin/alerting/channels/{channel.pk}/edit/"))
+    assert "Now relay.example.com/…elay." in page
+    admin.post(f"/admin/alerting/channels/{channel.pk}/edit/", {"name": "sms", "expected_version": "1"})
+    channel.refresh_from_db()
+    assert open_row(channel).settings.api_url == url
+    services.update_channel(
+        channel,
+        by=DESK,
+        name="sms",
+        settings={**sms, "api_url": "https://api.eu.example"},
+        expected_version=channel.version,
+    )
+    assert b'value="https://api.eu.example/"' in admin.get(f"/admin/alerting/channels/{channel.pk}/edit/").content
 
 
 def test_edit__key_lost__asks_for_everything_anew(admin: Client, settings: Any) -> None:

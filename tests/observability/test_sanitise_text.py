@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -35,6 +36,27 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
 def test_mask_text__personal_data__keeps_only_what_the_rule_allows(text: str, masked: str) -> None:
     """AC-5: e-mail ***@domain.com, phone ***1234."""
     assert mask_text(text) == masked
+
+
+ACK_TOKEN = "123456-495001.1w9fkC.b8Jd-Xk_4mQz7LrTn0VpYe2HsGu5AoWc1IfDx3EyNqM"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/ack/{}/", "GET /ack/../{}/ HTTP/1.1", "//ack/{}/", "/{}/", "/x/{}", "Not Found: /ack/%2e%2e/{}/x/", "?next=%2Fack%2F{}%2F",
+     '{{"url":"https:\\/\\/portal.example\\/ack\\/{}\\/"}}', "token={}", "/ack/x;{}/", "/ACK/{}"],
+)  # fmt: skip
+@pytest.mark.parametrize("written", [ACK_TOKEN, ACK_TOKEN.replace(".", "%2E").replace("-", "%2d", 1)])
+def test_mask_text__token_of_an_acknowledging_link__is_masked_wherever_it_stands(text: str, written: str) -> None:
+    """AL-6: also in a link that somebody mangled."""
+    masked = mask_text(text.format(written))
+    assert "***" in masked and not {"b8Jd", "1w9fkC", "495001"} & set(re.split(r"[^A-Za-z0-9]", masked))
+
+
+def test_mask_text__ids_with_a_number_before__stay() -> None:
+    """AL-6: only what has all four parts of a token."""
+    for text in ("10-5.3.1", "pool-2.10-5.abc.def", "2026-11.tar.gz.sha256", "1-2.3-4.b8JdXk4mQz7LrTn0VpYe2HsGu5A"):
+        assert mask_text(text) == text
 
 
 @pytest.mark.parametrize(
@@ -170,7 +192,7 @@ ADVERSARIAL = [
     "a", "a.", "a@", "@", "eyJ", "eyJaaaaaaaaaaa.", "://", "://a:", "+1 ", "1-", "1 ", "+", "1", "(", "(1)", "((555) ",
     'password="', "password='", "password=\\", "token:'", "key ", "key=", "k=", "tp_live_", "tp_live_-", "xoxb-", "SG.",
     "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "cookie:", "authorization: bearer ", "bearer ", "a'", "a-", "%2B1", "%40",
-    "https://", "https://a.webhook.office.com", "012 3456 ", "555-123-", "x@a.", "\\", "\n", "é", "password", "+44 20 ",
+    "https://", "https://a.webhook.office.com", "012 3456 ", "555-123-", "x@a.", "\\", "\n", "é", "password", "+44 20 ", "1-1.aaaa.",
 ]  # fmt: skip
 
 

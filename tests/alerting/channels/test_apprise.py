@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 from pydantic import SecretStr, ValidationError
 from pytest_django import Settings
 
@@ -60,6 +61,16 @@ def test_apprise__redirect__is_not_followed(providers: Providers) -> None:
     providers.webhook.always(steps.redirects(f"{providers.web.url}/elsewhere"))
     assert send(address(providers, "?redirect=yes")).outcome == Outcome.TRANSIENT
     assert providers.web.elsewhere.received == []
+
+
+def test_apprise__proxy_in_the_environment__is_not_used(providers: Providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AD-1: a proxy would be all that the fence sees; what it connects to may be anything."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # nobody is there
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    assert send(address(providers)).outcome == Outcome.DELIVERED
+    assert vars(requests.sessions)["get_environ_proxies"]("http://other.example")  # only what is fenced goes without
 
 
 def test_apprise__hangs__is_left_behind(providers: Providers, monkeypatch: pytest.MonkeyPatch) -> None:

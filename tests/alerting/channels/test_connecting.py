@@ -31,7 +31,8 @@ REFUSED = (
     "10.1.2.3", "172.16.0.1", "192.168.1.1", "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0", "0.0.0.0",
     "localhost", "LOCALHOST.", "app.localhost", "169.254.169.254", "2852039166", "100.64.0.1", "100.100.100.200",
     "168.63.129.16", "192.0.0.192", "224.0.0.1", "255.255.255.255", "240.0.0.1", "198.18.0.1", "::", "::1", "[::1]",
-    "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "2002:a00:1::1",
+    "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1",
+    "64:ff9b:1::8.8.8.8", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9fe:a9:fe00:808:808", "2002:a00:1::1",
     "2002:7f00:1::", "2001:0:a9fe:a9fe::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "metadata.google.internal",
 )  # fmt: skip
 FINE = ("8.8.8.8", "hooks.slack.com", "2606:4700:4700::1111", "example.com", "1e100.net", "intranet")
@@ -190,6 +191,23 @@ def test_connect__name_that_is_not_known__is_transient(providers: Providers, mon
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     assert send(80).outcome == Outcome.TRANSIENT
+
+
+def test_connect__no_thread_for_a_look_up__is_transient_and_is_tried_anew(
+    providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AD-5: a machine that was out of threads for a moment reaches the host again."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "alerting-dns":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert send(providers.web.port).outcome == Outcome.TRANSIENT
+    assert connecting._under_way == {}
 
 
 def test_connect__name_server_hangs__waits_no_longer_than_it_may(

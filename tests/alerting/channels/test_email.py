@@ -282,52 +282,6 @@ def test_sendgrid__behaviour__is_classified(providers: Providers, step: Any, out
     assert (answer.retry_after == 12) == (outcome == Outcome.THROTTLED)
 
 
-# ---------------------------------------------------------------- one takes over from the other
-@pytest.mark.parametrize("refusal", ["down", "421 4.3.2 closing", "554 5.7.1 relay access denied"])
-def test_fallback__smtp_fails__sendgrid_takes_over_at_once(providers: Providers, refusal: str) -> None:
-    """AD-1: in the same attempt, and the answer says which way it went."""
-    if refusal == "down":
-        providers.mail.stop()
-    else:
-        providers.mail.recipient.append(refusal)
-    answer = send(providers, fallback="sendgrid")
-    assert answer.outcome == Outcome.DELIVERED and answer.sentence.startswith("SendGrid took over.")
-    assert "SMTP failed:" in answer.sentence and len(providers.sendgrid.received) == 1
-
-
-@pytest.mark.parametrize("step", [steps.says(500), steps.says(401), steps.throttles("60")], ids=["500", "401", "429"])
-def test_fallback__sendgrid_fails__smtp_takes_over(providers: Providers, step: Any) -> None:
-    """AD-1: also where the credentials are refused."""
-    providers.sendgrid.script(step)
-    answer = send(providers, transport="sendgrid", fallback="smtp")
-    assert answer.outcome == Outcome.DELIVERED and answer.sentence.startswith("SMTP took over.")
-
-
-@pytest.mark.parametrize("way", ["smtp", "sendgrid"])
-def test_fallback__recipient_is_bad__nobody_takes_over(providers: Providers, way: str) -> None:
-    """AD-5: a bad recipient is bad on every way."""
-    if way == "smtp":
-        providers.mail.recipient.append("550 5.1.1 no such user")
-    providers.sendgrid.script(steps.says(400, FAULT))
-    answer = send(providers, transport=way, fallback="sendgrid" if way == "smtp" else "smtp")
-    assert answer.outcome == Outcome.PERMANENT
-    assert len(providers.sendgrid.received) == (way == "sendgrid") and providers.mail.received == []
-
-
-def test_fallback__it_may_have_arrived__nobody_takes_over(providers: Providers) -> None:
-    """AD-2: a second mail would be a likely duplicate."""
-    providers.mail.data.append("reset")
-    answer = send(providers, fallback="sendgrid")
-    assert answer.outcome == Outcome.UNKNOWN and providers.sendgrid.received == []
-
-
-def test_fallback__sendgrid_may_have_taken_it__nobody_takes_over(providers: Providers) -> None:
-    """AD-3, AD-5: a second mail by another server would carry no key of the first one's, and nobody would count it."""
-    providers.sendgrid.script(steps.resets())
-    answer = send(providers, transport="sendgrid", fallback="smtp")
-    assert answer.outcome == Outcome.UNKNOWN and providers.mail.received == []
-
-
 def test_smtp__refusal_names_people__they_are_masked(providers: Providers) -> None:
     """AC-5: the recipient, the part before the @ alone, and the sender, however they are written."""
     (recipient,) = settings_of(providers).recipients
@@ -340,17 +294,8 @@ def test_smtp__refusal_names_people__they_are_masked(providers: Providers) -> No
 
 def test_smtp__no_way_to_sign_in_that_both_know__is_permanent() -> None:
     """AD-5: it is a setting, which no other try changes."""
-    failed = smtp._failure(smtplib.SMTPException("No suitable authentication method found."), ())
+    failed = smtp._failure(smtplib.SMTPException("No suitable authentication method found."), smtp._Unsaid(()))
     assert failed.outcome == Outcome.PERMANENT and "sign" in failed.sentence
-
-
-def test_fallback__both_fail__says_both_and_tries_again(providers: Providers) -> None:
-    """AD-5: what may pass on either way is tried again."""
-    providers.mail.stop()
-    providers.sendgrid.script(steps.says(401))
-    answer = send(providers, fallback="sendgrid")
-    assert answer.outcome == Outcome.TRANSIENT
-    assert "SMTP: " in answer.sentence and "SendGrid: " in answer.sentence
 
 
 # ---------------------------------------------------------------- settings

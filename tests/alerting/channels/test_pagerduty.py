@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from alerting.channels.base import Answer, Message
+from alerting.channels.base import Answer, Item, Message
 from alerting.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerting.models import Outcome
-from tests.alerting.channels.making import digest, message
+from tests.alerting.channels.making import digest, item, message
 from tests.alerting.providers import steps
 from tests.alerting.providers.fixtures import Providers
 from tests.alerting.providers.web import ROUTING_KEY
@@ -28,7 +28,7 @@ def test_pagerduty__firing__triggers_an_incident(providers: Providers) -> None:
     assert (answer.outcome, answer.status_code) == (Outcome.DELIVERED, 202)
     event = providers.pagerduty.received[0].json
     assert providers.pagerduty.received[0].path == "/pagerduty/v2/enqueue"
-    assert (event["event_action"], event["dedup_key"]) == ("trigger", message().newest.alert_id)
+    assert (event["event_action"], event["dedup_key"]) == ("trigger", message().newest.event_id)
     payload = event["payload"]
     assert (payload["severity"], payload["component"]) == ("critical", "drawdown")
     assert payload["custom_details"]["strategy"] == "momentum" and len(event["links"]) == 3
@@ -40,6 +40,23 @@ def test_pagerduty__recovery__resolves_the_same_incident(providers: Providers) -
     send(providers, message(notice="resolved", key="other"))
     first, second = (request.json for request in providers.pagerduty.received)
     assert second["event_action"] == "resolve" and second["dedup_key"] == first["dedup_key"] and "payload" not in second
+
+
+@pytest.mark.parametrize(
+    "late",
+    [item(alert_id="db-down", event_id="first", notice="resolved"),
+     item(alert_id="db-down", event_id="first", resolved_at=datetime(2026, 1, 31, 15, tzinfo=UTC))],
+    ids=["recovery", "told when it is over"],
+)  # fmt: skip
+def test_pagerduty__late_word_of_an_earlier_episode__leaves_the_present_incident(
+    providers: Providers, late: Item
+) -> None:
+    """AL-3, AD-1: episodes of one alert of the sender's share its id, but none closes the incident of another."""
+    send(providers, message(alert_id="db-down", event_id="second"))
+    send(providers, message(late))
+    events = [request.json for request in providers.pagerduty.received]
+    resolved = {event["dedup_key"] for event in events if event["event_action"] == "resolve"}
+    assert resolved and events[0]["dedup_key"] not in resolved
 
 
 def test_pagerduty__told_when_all_is_over__leaves_no_incident_open(providers: Providers) -> None:
@@ -55,7 +72,7 @@ def test_pagerduty__digest__is_one_event_for_each_alert(providers: Providers) ->
     assert not PagerDuty.digests
     send(providers, digest(3))
     events = [request.json for request in providers.pagerduty.received]
-    assert [event["dedup_key"] for event in events] == ["alert-0", "alert-1", "alert-2"]
+    assert [event["dedup_key"] for event in events] == ["event-0", "event-1", "event-2"]
 
 
 def test_pagerduty__failure_in_the_middle__is_tried_again(providers: Providers) -> None:
