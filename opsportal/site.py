@@ -125,7 +125,9 @@ class PortalSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The sign-in page, which says so when a session has expired."""
         extra = dict(extra_context or {})
-        if request.GET.get("expired"):
+        if request.GET.get("undone"):
+            extra["expired_message"] = "You were signed out. Nothing was changed: sign in and do it again."
+        elif request.GET.get("expired"):
             minutes = settings.SESSION_IDLE_SECONDS // 60
             extra["expired_message"] = (
                 f"You were signed out: {minutes} minutes without activity, or the session reached its end. "
@@ -164,8 +166,10 @@ class PortalSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            if getattr(request, "session_expired", False) and not self.has_permission(request):
-                return sign_in_first(request, expired=True)
+            expired = getattr(request, "session_expired", False)
+            sends = request.method == "POST" and request.path != reverse("admin:logout")
+            if (expired or sends) and not self.has_permission(request):
+                return sign_in_first(request, expired=expired)
             return inner(request, *args, **kwargs)
 
         return guarded
@@ -205,13 +209,16 @@ class PortalSite(AdminSite):
         keys = None
         if settings.FEATURES["apikeys"] and request.user.has_perm("apikeys.view_apikey"):
             keys = expiring_or_unknown(timezone.now())
-        alerts = None
+        alerts, alerts_unknown = None, False
         if settings.FEATURES["alerting"] and request.user.has_perm("alerting.view_event"):
             alerts = dashboard_or_unknown(ALERTS_SHARED_SECONDS)
+            alerts_unknown = alerts is None
             age = max(age, alerts.age() if alerts else 0.0)
         problem = problem_or_unknown() if request.user.has_perm("audit.view_entry") else ""
         sees_deliveries = request.user.has_perm("alerting.view_delivery")
-        overview = build_overview(status, grid, keys, broken_sections(), problem, alerts, sees_deliveries)
+        overview = build_overview(
+            status, grid, keys, broken_sections(), problem, alerts, sees_deliveries, alerts_unknown
+        )
         return {"overview": overview, "status": status, "reading_age": f"{age:.2f}"}
 
 

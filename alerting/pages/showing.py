@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
 
 from alerting.draft import InvalidFields
+from opsportal.accounts.guards import View
 from opsportal.accounts.refusals import InvalidInput, Refused
 from opsportal.accounts.rendering import show
 from opsportal.observability.sanitise import mask_text
 
-__all__ = ["hide_keys", "show", "show_refused"]
+__all__ = ["hide_keys", "posted_only", "show", "show_refused"]
+
+
+def posted_only(page: str) -> Callable[[View], View]:
+    """A view that takes a form only, but may stand in the address bar: who opens its address gets the page instead."""
+
+    def decorate(view: View) -> View:
+        posted = require_POST(view)
+
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return redirect(page) if request.method in ("GET", "HEAD") else posted(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
 
 
 def show_refused(

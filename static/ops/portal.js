@@ -319,10 +319,11 @@
   });
 
   /* ------------------------------------------------------------ 5 enhancements */
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  // Filters and forms take UTC: who reads in another zone is told which, so that nobody mixes the two up.
+  const zoneName = zone === "UTC" ? {} : { timeZoneName: "short" };
   const moment = new Intl.DateTimeFormat(document.documentElement.lang || undefined, {
-    dateStyle: "medium",
-    timeStyle: "medium",
-    hourCycle: "h23",
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", ...zoneName,
   });
 
   function localTimes() {
@@ -331,6 +332,7 @@
       if (Number.isNaN(at.valueOf())) return;
       time.title = time.textContent.trim(); // UTC on hover (Q-2)
       time.textContent = moment.format(at);
+      time.toggleAttribute("data-zoned", "timeZoneName" in zoneName);
     });
   }
 
@@ -339,7 +341,6 @@
 
   /** Charts: the axis in the reader's zone, what the pointer shows in both. */
   function localCharts() {
-    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     all("[data-zone]:not([data-told])").forEach((element) => {
       element.dataset.told = "";
       setText(element, `Times are ${zone}.`);

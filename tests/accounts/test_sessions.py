@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -63,6 +64,49 @@ def test_session__idle_limit__ends_it(users: Any, settings: Any) -> None:
     answer = client.get(reverse(HOME))
     assert answer.status_code == 302 and "expired=1" in answer["Location"]
     assert not UserSession.objects.filter(user=users.viewer).exists()
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://testserver/admin/alerting/events/?state=firing", "/admin/alerting/events/?state=firing"),
+        ("http://testserver/admin/health/service/add/", "/admin/health/service/add/"),
+        ("http://evil.example/admin/alerting/events/", "/admin/"),
+        ("http://testserver//evil.example/", "/admin/"),
+        ("http://testserver@evil.example/admin/", "/admin/"),
+        ("javascript:alert(1)", "/admin/"),
+        ("http://[", "/admin/"),
+        ("http://testserver/nowhere/", "/admin/"),
+        ("http://testserver/admin/login/?next=/admin/", "/admin/"),
+        ("", "/admin/"),
+    ],
+)
+def test_session__over_when_a_form_is_sent__says_that_nothing_was_done(users: Any, referer: str, back: str) -> None:
+    """AUTH-3: back to the page that the form was on, and nowhere else."""
+    client, _ = sign_in(users.operator)
+    session = client.session
+    session["seen"] = 0.0
+    session.save()
+    answer = client.post("/admin/alerting/deliveries/retry/", {"delivery": 1}, headers={"referer": referer})
+    assert answer.status_code == 302
+    assert answer["Location"] == "/admin/login/?" + urlencode({"next": back, "undone": 1})
+    assert "Nothing was changed: sign in and do it again." in client.get(answer["Location"]).content.decode()
+
+
+@pytest.mark.parametrize("path", ["/admin/alerting/silences/add/", "/admin/health/service/add/"])
+def test_session__not_there_when_a_form_is_sent__says_the_same(users: Any, path: str) -> None:
+    """AUTH-3: however the session ended, on the portal's pages and on Django's own."""
+    answer = Client().post(path, {}, headers={"referer": f"http://testserver{path}"})
+    assert answer["Location"] == "/admin/login/?" + urlencode({"next": path, "undone": 1})
+
+
+def test_session__over_on_signing_out__asks_for_nothing_again(users: Any, settings: Any) -> None:
+    """AUTH-3: who signs out wants nothing done."""
+    client, _ = sign_in(users.viewer)
+    session = client.session
+    session["seen"] = 0.0
+    session.save()
+    assert "undone" not in client.post(reverse("admin:logout"))["Location"]
 
 
 def test_session__absolute_limit__ends_it(users: Any, settings: Any) -> None:

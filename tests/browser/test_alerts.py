@@ -69,7 +69,8 @@ def test_pages__any_look__keep_policy_and_are_accessible(visitors: Visitors, wid
     for path in PAGES:
         page = visitor.go(path.format(**names))
         for summary in page.locator("main details > summary").all():
-            summary.click()
+            if summary.is_visible():  # filters fold on a phone alone
+                summary.click()
         visitor.assert_looks_right()
 
 
@@ -160,7 +161,7 @@ def test_history__by_keyboard__filters_without_a_full_load(visitors: Visitors) -
     page.click("#events-acknowledge")
     page.fill("#id_note", "both of them")
     page.get_by_role("button", name="Acknowledge").click()
-    page.wait_for_url(f"**{ALERTS}")
+    page.wait_for_url("**/events/?severity=critical")
     assert Event.objects.filter(acknowledgment_note="both of them").count() == 2
     visitor.assert_no_complaint()
 

@@ -72,7 +72,7 @@ def test_breaker__any_state_and_look__is_accessible(
 
 
 @each_width
-@pytest.mark.parametrize("path", ["/admin/login/", "/admin/login/?expired=1", "/nowhere/"])
+@pytest.mark.parametrize("path", ["/admin/login/", "/admin/login/?undone=1", "/nowhere/"])
 def test_page_before_sign_in__any_look__keeps_policy_and_is_accessible(
     visitors: Visitors, path: str, width: int
 ) -> None:
@@ -121,11 +121,16 @@ def test_navigation__phone__opens_and_closes_by_keyboard(visitors: Visitors) -> 
     assert page.evaluate("document.activeElement.className") == "ops-menu"
 
 
-def test_times__another_zone__are_local_with_utc_on_hover(visitors: Visitors, users: Users) -> None:
-    """Q-2: the reader's own zone, UTC in the title."""
+@each_width
+def test_times__another_zone__are_local_with_utc_on_hover(visitors: Visitors, users: Users, width: int) -> None:
+    """Q-2: the reader's own zone, which has its room, and UTC in the title."""
     _some_history(users)
-    page = visitors.signed_in("viewer", zone="America/New_York").go("/admin/circuit/")
+    visitor = visitors.signed_in("viewer", width=width, zone="America/New_York")
+    page = visitor.go("/admin/circuit/")
     time = page.locator(".history time").first
     at = datetime.fromisoformat(str(time.get_attribute("datetime")))
-    assert time.inner_text().endswith(at.astimezone(ZoneInfo("America/New_York")).strftime("%H:%M:%S"))
+    there = at.astimezone(ZoneInfo("America/New_York"))
+    hours = int(there.utcoffset().total_seconds() // 3600)  # type: ignore[union-attr]
+    assert time.inner_text() == f"{there:%-d %b %Y, %H:%M:%S} GMT{hours}", "with the zone: filters take UTC"
+    visitor.assert_fits()
     assert time.get_attribute("title") == at.strftime("%-d %b %Y, %H:%M:%S UTC")
