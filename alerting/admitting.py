@@ -12,22 +12,23 @@ import psycopg
 
 from alerting import claiming, digests, limits, metrics, sending, waiting
 from alerting.claiming import Claimed, Connection
+from alerting.digests import Held, Looks
 from alerting.models import Priority
 from alerting.results import Result
-from alerting.sending import Job, Unsendable
+from alerting.sending import Job, KeyAwaited, Unsendable
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the threads have room for: at most so many, of the kinds in `full` none but actions, none less urgent."""
+    """What the threads have room for: at most so many, none of the kinds in `full`, none less urgent."""
 
     most: int
     full: Sequence[str]
+    #: When to look, too, for recipients whose hour has ended and whose waiting messages go out as one.
+    looks: Looks
     least_urgent: Priority = Priority.INFO
-    #: Whether to look, too, for recipients whose hour has ended and whose waiting messages go out as one.
-    with_digests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Admitted:
     ready: Sequence[Job] = ()
     unsendable: Sequence[Result] = ()
     at: float = 0.0
+    #: Whether there may be more of what was wanted.
+    more: bool = False
 
 
 def admit(connection: Connection, counting: limits.Counting, wanted: Wanted) -> Admitted:
@@ -51,28 +54,48 @@ def admit(connection: Connection, counting: limits.Counting, wanted: Wanted) -> 
     with connection.transaction():
         take = counting.begin(connection)
         at = time.monotonic()
-        claimed = _claim(connection, wanted)
-        ready, unsendable = _within_limits(connection, claimed, take)
-    _tell(claimed, unsendable)
-    return Admitted(claimed, ready, unsendable, at)
+        fresh = claiming.claim(connection, wanted.most, full=wanted.full, least_urgent=wanted.least_urgent)
+        claimed, looked = fresh, False
+        if wanted.least_urgent > Priority.ACTION and wanted.looks.are_due(claimed, wanted.full):
+            claimed, looked = _with_digests(connection, wanted, fresh)
+        ready, unsendable = _within_limits(connection, waiting.put_off_resting(connection, claimed), take)
+    if looked:
+        wanted.looks.looked(claimed, wanted.full)
+    _tell(fresh, unsendable)
+    return Admitted(claimed, ready, unsendable, at, more=max(len(fresh), len(claimed)) >= wanted.most)
 
 
-def _claim(connection: Connection, wanted: Wanted) -> list[Claimed]:
-    claimed = claiming.claim(connection, wanted.most, full=wanted.full, least_urgent=wanted.least_urgent)
-    if wanted.with_digests and len(claimed) < wanted.most:
+def _with_digests(connection: Connection, wanted: Wanted, fresh: list[Claimed]) -> tuple[list[Claimed], bool]:
+    """With the digests that are due; what is less urgent and finds no room with them is given back.
+
+    Of what is as urgent a digest goes first: it has waited for its hour, and would else wait for the next. And whether
+    it may wait a while before digests are looked for again: not where they took all the room.
+    """
+    if len(fresh) < wanted.most:
         waiting.put_off_recoveries(connection)
-        claimed += digests.claim_digests(connection, wanted.most - len(claimed), full=list(wanted.full))
-    return claimed
+    due = digests.find_due(connection, wanted.most, full=wanted.full, least_urgent=wanted.least_urgent)
+    if not due:
+        return fresh, True
+    wanting: list[Held | Claimed] = [*due, *fresh]
+    kept = sorted(wanting, key=lambda one: one.priority)[: wanted.most]  # of equals, the digest is first
+    stay = [one for one in kept if isinstance(one, Claimed)]
+    claiming.give_back(connection, fresh[len(stay) :])
+    led = [row for one in kept if isinstance(one, Held) for row in digests.claim_digest(connection, one)]
+    return sorted([*stay, *led], key=lambda row: (row.priority, not row.leads)), len(led) < wanted.most
 
 
 def _within_limits(
     connection: Connection, claimed: Sequence[Claimed], take: limits.Take
 ) -> tuple[list[Job], list[Result]]:
-    jobs, unsendable = [], []
+    jobs, unsendable, locked = [], [], []
     for row in claimed:
         try:
-            jobs.append(sending.prepare(row))
-            claiming.leave_out_broken(connection, row)
+            job = sending.prepare(row)
+            while claiming.leave_out_broken(connection, row):
+                job = sending.prepare(row)  # anew: its key is that of what it does tell
+            jobs.append(job)
+        except KeyAwaited:
+            locked.append(row)
         except Unsendable as error:
             unsendable.append(sending.set_aside(row, str(error), now=row.at))
         except (django.db.Error, psycopg.Error, OSError, MemoryError):
@@ -80,6 +103,8 @@ def _within_limits(
         except Exception:
             log.exception("alert_delivery_not_prepared", extra={"delivery": row.id})
             unsendable.append(sending.set_aside(row, sending.BROKEN, now=row.at))
+    if locked:
+        waiting.put_off_for_key(connection, locked)
     reasons = take([job.asked for job in jobs], [row.id for row in claimed])
     refused = [(job.claimed, reason) for job, reason in zip(jobs, reasons, strict=True) if reason]
     if refused:

@@ -11,9 +11,12 @@ class AlertingConfig(AppConfig):
     verbose_name = "Alerting"
 
     def ready(self) -> None:
-        """Announce the values that are read at scrape time."""
+        """Announce the values that are read at scrape time, and alerting as a part of the portal's own health."""
         from alerting.collector import AlertingCollector
+        from alerting.ticks import alerting_part
         from opsportal.observability.metrics import register_scrape_collector
+        from opsportal.observability.probes import register_part
 
+        register_part("alerting", alerting_part)
         if settings.FEATURES["alerting"]:
             register_scrape_collector(AlertingCollector())

@@ -61,9 +61,17 @@ _COLUMNS = ", ".join(
         "EXISTS (SELECT FROM alerting_delivery m WHERE m.merged_into = d.id)",
         "extract(epoch FROM statement_timestamp())::float8",
         "was_taken",
+        "c.xmin::text",
+        "c.version",
+        "extract(epoch FROM r.until)::float8",
     ]
 )
 _WITH_EVENT = "LEFT JOIN alerting_event e ON e.id = d.event_id AND e.started_at = d.event_started_at"
+#: The channel as it is now, and until when its provider asked it to rest.
+_WITH_CHANNEL = (
+    "LEFT JOIN alerting_channel c ON c.id = d.channel_id "
+    "LEFT JOIN alerting_rest r ON r.channel_id = c.id AND r.version = c.version"
+)
 
 #: Each priority has its own walk along the index `alerting_delivery_due`, and the next one begins where that ends.
 #: A recovery waits until nothing of its alarm is open for the same recipient.
@@ -74,7 +82,7 @@ WITH picked AS MATERIALIZED (
         SELECT id, hour_bucket, lease IS NOT NULL AS was_taken FROM alerting_delivery q
         WHERE q.priority = p.priority AND q.{_OPEN} AND q.merged_into IS NULL AND q.due_at <= statement_timestamp()
             AND (q.waits_for <> 'recipient' OR q.kind = ANY(%(single)s))
-            AND (q.kind <> ALL(%(full)s) OR q.priority = 0)
+            AND q.kind <> ALL(%(full)s)
             AND (q.notice <> 'resolved' OR NOT EXISTS (
                 SELECT FROM alerting_delivery f WHERE f.event_id = q.event_id AND f.kind = q.kind
                     AND f.recipient_hash = q.recipient_hash AND f.notice = 'firing' AND f.{_OPEN}))
@@ -87,7 +95,7 @@ WITH picked AS MATERIALIZED (
     FROM picked WHERE t.id = picked.id AND t.hour_bucket = picked.hour_bucket
     RETURNING t.*, picked.was_taken
 )
-SELECT {_COLUMNS} FROM d {_WITH_EVENT} ORDER BY d.priority, d.id
+SELECT {_COLUMNS} FROM d {_WITH_EVENT} {_WITH_CHANNEL} ORDER BY d.priority, d.id
 """  # noqa: S608 - our own constants
 #: As `_urgency` has it: what fires before what is over, then the worst, then the newest.
 _MEMBERS = f"""
@@ -160,6 +168,7 @@ class Claimed:
     id: int
     hour_bucket: str
     lease: uuid.UUID
+    channel_id: int
     kind: str
     recipient_hash: str
     priority: int
@@ -170,8 +179,15 @@ class Claimed:
     leads: bool
     #: PostgreSQL's time of the claim, in seconds of the epoch.
     at: float
+    #: The request or task that made it.
+    request_id: str
     values: tuple[Any, ...]
     event_values: tuple[Any, ...]
+    #: Its channel's row at the claim: what tells it from any other (None: it is gone), and its version.
+    channel_stamp: str | None
+    channel_version: int | None
+    #: Until when the provider asked the channel to rest, in seconds of the epoch; that may be over.
+    rests_until: float | None
     #: The most urgent of what is merged into it, how many there are in all, and what tells this set from any other.
     members: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = field(default_factory=list)
     carried: int = 0
@@ -223,7 +239,7 @@ def connect() -> Connection:
 def claim(
     connection: Connection, most: int, *, full: Sequence[str] = (), least_urgent: Priority = Priority.INFO
 ) -> list[Claimed]:
-    """Up to `most` deliveries that are due, the most urgent first, of the kinds in `full` none but actions.
+    """Up to `most` deliveries that are due, the most urgent first, none of the kinds in `full`.
 
     Raises `psycopg.Error`.
     """
@@ -243,20 +259,28 @@ def load_members(connection: Connection, claimed: Sequence[Claimed]) -> None:
     """Read what is merged into those that lead. Raises `psycopg.Error`."""
     leaders = {row.id: row for row in claimed if row.leads}
     if leaders:
+        for leading in leaders.values():
+            leading.members, leading.carried, leading.carried_hash = [], 0, ""
         for row in connection.execute(_MEMBERS, [list(leaders)]):
             leaders[row[-1]].members.append((row[: len(_DELIVERY)], row[len(_DELIVERY) : -1]))
         for leader, count, carried_hash in connection.execute(_CARRIED, [list(leaders)]):
             leaders[leader].carried, leaders[leader].carried_hash = count, carried_hash
 
 
-def leave_out_broken(connection: Connection, claimed: Claimed) -> None:
-    """Set aside what cannot be told in this digest, each by itself. Raises `psycopg.Error`."""
-    if claimed.broken:
-        columns = [list(column) for column in zip(*claimed.broken, strict=True)]
-        connection.execute(_LEAVE_OUT, [*columns, claimed.id])
-        metrics.SET_ASIDE.labels(claimed.kind).inc(len(claimed.broken))
-        for number, _, sentence in claimed.broken:
-            log.warning("alert_delivery_set_aside", extra={"delivery": number, "why": sentence})
+def leave_out_broken(connection: Connection, claimed: Claimed) -> bool:
+    """Set aside what cannot be told in this digest, each by itself, and read what is left of it; whether there was any.
+
+    Raises `psycopg.Error`.
+    """
+    if not claimed.broken:
+        return False
+    columns = [list(column) for column in zip(*claimed.broken, strict=True)]
+    connection.execute(_LEAVE_OUT, [*columns, claimed.id])
+    metrics.SET_ASIDE.labels(claimed.kind).inc(len(claimed.broken))
+    for number, _, sentence in claimed.broken:
+        log.warning("alert_delivery_set_aside", extra={"delivery": number, "why": sentence})
+    load_members(connection, [claimed])
+    return True
 
 
 def is_any_due(connection: Connection) -> bool:
@@ -284,7 +308,7 @@ def select_claimed(rows: Iterator[Any]) -> list[Claimed]:
 
 #: What `select_claimed` reads, from a set `d` with the column `was_taken`, joined by `WITH_EVENT`.
 CLAIMED_COLUMNS = _COLUMNS
-WITH_EVENT = _WITH_EVENT
+WITH_EVENT = f"{_WITH_EVENT} {_WITH_CHANNEL}"
 OPEN = _OPEN
 
 
@@ -298,11 +322,12 @@ _AT = {name: place for place, name in enumerate(_DELIVERY)}
 def _claimed(row: tuple[Any, ...]) -> Claimed:
     values = row[: len(_DELIVERY)]
     event_values = row[len(_DELIVERY) : len(_DELIVERY) + len(_EVENT)]
-    leads, at, was_taken = row[len(_DELIVERY) + len(_EVENT) :]
+    leads, at, was_taken, stamp, version, rests_until = row[len(_DELIVERY) + len(_EVENT) :]
     return Claimed(
         id=values[_AT["id"]],
         hour_bucket=values[_AT["hour_bucket"]],
         lease=values[_AT["lease"]],
+        channel_id=values[_AT["channel_id"]],
         kind=values[_AT["kind"]],
         recipient_hash=values[_AT["recipient_hash"]],
         priority=values[_AT["priority"]],
@@ -311,8 +336,12 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
         taken_over=values[_AT["taken_over"]],
         leads=leads,
         at=at,
+        request_id=values[_AT["request_id"]],
         values=values,
         event_values=event_values,
+        channel_stamp=stamp,
+        channel_version=version,
+        rests_until=rests_until,
     )
 
 

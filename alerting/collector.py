@@ -10,16 +10,18 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from alerting.claiming import OPEN
 from alerting.models import EventState, Severity
+from alerting.ticks import AGE
 
 # Merged deliveries wait as well, and it is the oldest trigger that people wait for.
 _READ = f"""
 SELECT q.depth, coalesce(q.oldest, 0),
     (SELECT count(*) FROM alerting_delivery WHERE status = 'poison' AND settled_at IS NULL),
-    (SELECT closed FROM alerting_gate WHERE id = 1),
+    g.closed, g.age,
     (SELECT count(*) FROM alerting_silence
         WHERE starts_at <= now() AND ends_at > now() AND (ended_at IS NULL OR ended_at > now()))
 FROM (SELECT count(*) AS depth, extract(epoch FROM now() - min(triggered_at))::float8 AS oldest
-    FROM alerting_delivery WHERE {OPEN}) AS q
+    FROM alerting_delivery WHERE {OPEN}) AS q,
+    (SELECT closed, {AGE} AS age FROM alerting_gate WHERE id = 1) AS g
 """  # noqa: S608 - our own constants
 _EVENTS = "SELECT severity, state, count(*) FROM alerting_event WHERE state <> 'resolved' GROUP BY severity, state"
 
@@ -31,7 +33,7 @@ class AlertingCollector:
         """The values; with PostgreSQL away none of them."""
         with connection.cursor() as cursor:
             cursor.execute(_READ)
-            depth, oldest, poison, closed, silences = cursor.fetchone()
+            depth, oldest, poison, closed, tick_age, silences = cursor.fetchone()
             cursor.execute(_EVENTS)
             counted = {(severity, state): number for severity, state, number in cursor.fetchall()}
         yield GaugeMetricFamily("alert_queue_depth", "Deliveries that are not finished.", depth)
@@ -42,6 +44,9 @@ class AlertingCollector:
         # The row is settled by the next request; this is what that request will find.
         refuses = depth >= (settings.ALERT_QUEUE_RESUME if closed else settings.ALERT_QUEUE_FULL)
         yield GaugeMetricFamily("alert_queue_gate_closed", "1 while new alerts are refused.", float(refuses))
+        yield GaugeMetricFamily(
+            "alert_tick_age_seconds", "Time since the portal last looked at what it watches itself.", tick_age
+        )
         yield GaugeMetricFamily("alert_silences_active", "Silences that hold messages back now.", silences)
         events = GaugeMetricFamily("alert_events_open", "Events that are not resolved.", labels=["severity", "state"])
         for severity in Severity:

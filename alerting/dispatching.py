@@ -7,6 +7,7 @@ claimed others. Any number of dispatchers may run, on any number of hosts.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import queue
@@ -22,7 +23,8 @@ from django.conf import settings
 from alerting import admitting, claiming, limits, metrics, results, sending
 from alerting.admitting import Admitted, Wanted
 from alerting.channels.base import SEND_SECONDS
-from alerting.claiming import Connection
+from alerting.claiming import LEASE_SECONDS, Connection
+from alerting.digests import Looks
 from alerting.listening import Listener
 from alerting.models import Outcome, Priority
 from alerting.results import Result
@@ -34,8 +36,10 @@ log = logging.getLogger(__name__)
 #: Results are written together: so many, or those of so long.
 CHUNK = 16
 CHUNK_SECONDS = 0.004
-#: What a lost nudge leaves is found after this time, and digests are looked for as often.
+#: What a lost nudge leaves is found after this time.
 POLL_SECONDS = 1.0
+#: Not begun so long after the claim, it is given back: the lease might end, and another send it, before this one does.
+BEGIN_SECONDS = LEASE_SECONDS - SEND_SECONDS - 2.0
 #: A nudge that comes so soon after a claim waits: while alerts pour in, several are claimed at once.
 GATHER_SECONDS = 0.005
 #: After PostgreSQL did not answer.
@@ -55,13 +59,15 @@ class Dispatcher:
         self._passed_over: list[str] = []
         self._urgent_passed_over: list[str] = []
         self._done: list[Result] = []
+        #: To be given back: they came to a thread too late.
+        self._unbegun: list[Job] = []
         self._write_at = 0.0
         #: So many results are written each by itself: one of them was refused.
         self._alone = 0
         self._claim_at = self._claimed_at = 0.0
         #: When to look for what is urgent although there is no room for anything else.
         self._urgent_at = 0.0
-        self._digests_at = 0.0
+        self._looks, self._urgent_looks = Looks(), Looks()
         #: When it last asked for the next due time, and what that was; both monotonic.
         self._looked_at = self._due_at = 0.0
         self._more = False
@@ -136,21 +142,24 @@ class Dispatcher:
         return not self._shares.any_under_way and not self._done
 
     def _return_unbegun(self) -> None:
-        unbegun = []
-        try:
+        with contextlib.suppress(queue.Empty):
             while (taken := self._jobs.get_nowait()) is not None:
-                unbegun.append(taken[0])
-        except queue.Empty:
-            pass
-        for job in unbegun:
-            self._shares.end([job.claimed.kind])
-        if unbegun:
-            claiming.give_back(self._connected(), [job.claimed for job in unbegun])
+                self._take(taken[0])
+        self._give_back()
+
+    def _give_back(self) -> None:
+        unbegun, self._unbegun = self._unbegun, []
+        if not unbegun:
+            return
+        claiming.give_back(self._connected(), [job.claimed for job in unbegun])
+        if self._counting.by_redis:
             limits.give_back([], unsent=[job.asked for job in unbegun])
+        self._claim_at = self._urgent_at = 0.0
 
     def _guarded_round(self) -> None:
         try:
             self._collect()
+            self._give_back()
             if self._done and (len(self._done) >= CHUNK or time.monotonic() >= self._write_at):
                 outage = self._failing
                 self._write()
@@ -197,13 +206,16 @@ class Dispatcher:
                 gathered = self._claimed_at + GATHER_SECONDS
                 self._claim_at, self._urgent_at = min(self._claim_at, gathered), min(self._urgent_at, gathered)
             return
-        kind = arrived.claimed.kind
+        kind = arrived.claimed.kind  # of a result, or of a job that was not begun
         self._shares.end([kind])
         if kind in self._passed_over and kind not in self._shares.full(self._shares.least):
             self._claim_at = 0.0
         if kind in self._urgent_passed_over and not self._failing:
             self._urgent_at = 0.0
-        self._add(arrived)
+        if isinstance(arrived, Job):
+            self._unbegun.append(arrived)
+        else:
+            self._add(arrived)
 
     def _add(self, result: Result) -> None:
         if not self._done and not self._failing:
@@ -232,20 +244,17 @@ class Dispatcher:
     def _claim(self) -> None:
         full = self._passed_over = self._shares.full(self._shares.least)
         most = self._shares.most(self._shares.room(), full)
-        digests = time.monotonic() >= self._digests_at
-        admitted = self._admit(Wanted(most, full, with_digests=digests))
+        admitted = self._admit(Wanted(most, full, self._looks))
         if admitted is None:
             return
         claimed = admitted.claimed
         self.idle_rounds += not claimed
-        self._more = len(claimed) >= most
+        self._more = admitted.more
         if not self._more:
-            if digests:
-                self._digests_at = time.monotonic() + POLL_SECONDS
             self._claim_at = self._next_due(self._connected())
             if not full:  # it has seen all that is urgent
                 self._urgent_at = time.monotonic() + POLL_SECONDS
-        elif claimed[-1].priority <= Priority.CRITICAL:
+        elif claimed and claimed[-1].priority <= Priority.CRITICAL:
             self._urgent_at = 0.0  # there may be more of it
         elif not full:
             self._urgent_at = time.monotonic() + POLL_SECONDS
@@ -255,13 +264,12 @@ class Dispatcher:
         room = self._shares.urgent_room()
         full = self._urgent_passed_over = self._shares.full(1)
         if room > 1:
-            wanted = Wanted(self._shares.most(room - 1, full), full, Priority.CRITICAL)
+            wanted = Wanted(self._shares.most(room - 1, full), full, self._urgent_looks, Priority.CRITICAL)
         else:
-            wanted = Wanted(self._shares.most(room, full), full, Priority.ACTION)
+            wanted = Wanted(self._shares.most(room, full), full, self._urgent_looks, Priority.ACTION)
         admitted = self._admit(wanted)
         if admitted is not None:
-            more = len(admitted.claimed) >= wanted.most
-            self._urgent_at = 0.0 if more else time.monotonic() + POLL_SECONDS
+            self._urgent_at = 0.0 if admitted.more else time.monotonic() + POLL_SECONDS
 
     def _admit(self, wanted: Wanted) -> Admitted | None:
         """Claim and hand to the threads. None: nothing was claimed, for Redis does not count; again, by PostgreSQL."""
@@ -275,10 +283,13 @@ class Dispatcher:
         self._failing = False
         for result in admitted.unsendable:
             self._add(result)
+        self._hand_over(admitted)
+        return admitted
+
+    def _hand_over(self, admitted: Admitted) -> None:
         self._shares.begin(job.claimed.kind for job in admitted.ready)
         for job in admitted.ready:
             self._jobs.put((job, admitted.at))
-        return admitted
 
     def _next_due(self, connection: Connection) -> float:
         """When to look again. Asked once a second: what comes meanwhile is nudged, or was written here."""
@@ -293,7 +304,11 @@ class Dispatcher:
     def _send(self) -> None:
         while (taken := self._jobs.get()) is not None:
             job, claimed_at = taken
-            self._arriving.put(sending.send(job, claimed_at=claimed_at))
+            if time.monotonic() < claimed_at + BEGIN_SECONDS:
+                self._arriving.put(sending.send(job, claimed_at=claimed_at))
+            else:
+                log.warning("alert_claim_too_old", extra={"delivery": job.claimed.id, "channel": job.claimed.kind})
+                self._arriving.put(job)
 
     # ------------------------------------------------------------ writing
     def _write(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from alerting.conditions import CONDITIONS, Condition, find_condition
-from alerting.intake import LABEL_NAME_MAX, LABEL_VALUE_MAX
+from alerting.intake import LABEL_NAME_MAX, LABEL_VALUE_MAX, is_label_name, masked_name
 from alerting.models import Comparison, Severity
 from alerting.wording import value_words
 from opsportal.accounts.records import plain_text
@@ -35,8 +34,6 @@ _COMPARISONS = {
     "=": Comparison.EQ, "==": Comparison.EQ,
 }  # fmt: skip
 _SEVERITIES = {severity.word: severity for severity in Severity}
-# As of what is taken in: a rule about any other label would never fire.
-_LABEL_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{LABEL_NAME_MAX - 1}}}", re.ASCII)
 
 
 class InvalidFields(InvalidInput):
@@ -213,17 +210,20 @@ def checked_labels(value: Any) -> dict[str, str]:
         raise wrong("Give the labels as names with their values.")
     if len(value) > LABELS_MAX:
         raise wrong(f"These are {len(value):,} labels; at most {LABELS_MAX} can be matched.")
-    labels = {name.strip(): text.strip() for name, text in value.items()}
+    labels = {name: text.strip() for name, text in value.items()}
     for name, text in labels.items():
         _check_label(name, text)
     return labels
 
 
 def _check_label(name: str, text: str) -> None:
-    if not _LABEL_NAME.fullmatch(name):
+    # As of what is taken in: a rule about any other label would never fire.
+    if not is_label_name(name):
+        raise wrong(f"A label's name is 1 to {LABEL_NAME_MAX} characters long, all of which can be shown.")
+    if masked_name(name) != name:
         raise wrong(
-            "A label's name begins with a letter or _ and has letters, digits and _ only, at most "
-            f"{LABEL_NAME_MAX} of them."
+            "The name of a label holds what looks like a key, a password or an e-mail address. Labels stand in lists "
+            "and logs: match another one."
         )
     if not text:
         raise wrong(f"The label {name} has no value. Write it as {name}=value.")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection
@@ -50,7 +50,20 @@ WITH locked AS MATERIALIZED (
 UPDATE alerting_event e SET state = 'resolved', resolved_at = %(now)s, resolved_by = %(by)s
 FROM unnest(%(ids)s::uuid[], %(starts)s::timestamptz[]) AS o (id, started_at)
 WHERE e.id = o.id AND e.started_at = o.started_at AND e.state <> 'resolved'
-RETURNING e.id, e.started_at, e.rule_id, e.severity, e.triggered_at
+RETURNING e.id, e.started_at, e.rule_id, e.severity, e.triggered_at, e.alert_id
+"""
+# In one order, as everybody locks episodes: two Prometheus tell of the same alerts at the same time. All are locked
+# before the first is changed: who adds the same one waits for a change, and not for a lock.
+_PROLONG = """
+WITH told AS (
+    SELECT * FROM unnest(%s::text[], %s::timestamptz[]) AS t (key, at)
+), locked AS MATERIALIZED (
+    SELECT key, t.at FROM alerting_episode JOIN told t USING (key) ORDER BY key FOR UPDATE OF alerting_episode
+), them AS MATERIALIZED (
+    SELECT array_agg(key) AS keys, array_agg(at) AS ats FROM locked
+)
+UPDATE alerting_episode e SET expires_at = l.at FROM them, unnest(them.keys, them.ats) AS l (key, at)
+WHERE e.key = l.key
 """
 
 
@@ -120,6 +133,17 @@ class Resolved:
     rule_id: int | None
     severity: int
     triggered_at: datetime | None
+    alert_id: str
+
+    @property
+    def name(self) -> tuple[UUID, datetime]:
+        """Its id and start."""
+        return self.event_id, self.started_at
+
+    @classmethod
+    def of(cls, event: Happening) -> Self:
+        """One that is over before it was written."""
+        return cls(event.event_id, event.started_at, event.rule_id, event.severity, event.triggered_at, event.alert_id)
 
 
 def resolve(events: Sequence[tuple[UUID, datetime]], now: datetime, *, by: str = "") -> list[Resolved]:
@@ -140,19 +164,20 @@ def resolve(events: Sequence[tuple[UUID, datetime]], now: datetime, *, by: str =
         return [Resolved(*row) for row in cursor.fetchall()]
 
 
+def wait_from(moment: datetime, events: Sequence[UUID]) -> None:
+    """The pending episodes of these events, just begun, wait from this moment. Raises `django.db.Error`."""
+    if not events:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE alerting_episode SET waits_from = %s WHERE event_id = ANY(%s)", [moment, list(events)])
+
+
 def prolong(expiries: Mapping[str, datetime]) -> None:
     """Episodes by key that were told again, and when each resolves by itself now. Raises `django.db.Error`."""
     if not expiries:
         return
     with connection.cursor() as cursor:
-        cursor.execute(
-            # In one order, as everybody locks episodes: two Prometheus tell of the same alerts at the same time.
-            "WITH told AS (SELECT * FROM unnest(%s::text[], %s::timestamptz[]) AS t (key, at)), "
-            "locked AS MATERIALIZED (SELECT key, t.at FROM alerting_episode JOIN told t USING (key) "
-            "ORDER BY key FOR UPDATE OF alerting_episode) "
-            "UPDATE alerting_episode e SET expires_at = l.at FROM locked l WHERE e.key = l.key",
-            [list(expiries), list(expiries.values())],
-        )
+        cursor.execute(_PROLONG, [list(expiries), list(expiries.values())])
 
 
 def annotate(events: Iterable[UUID], name: str, text: str) -> None:

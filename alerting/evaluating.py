@@ -15,7 +15,7 @@ from alerting import episodes, firing, keys, outbox
 from alerting.catalogue import Catalogue, RuleSpec, Seen
 from alerting.conditions import EXTERNAL
 from alerting.episodes import Open
-from alerting.happenings import NO_RULE, Happening, begun, summary_of
+from alerting.happenings import NO_RULE, Happening, begun, summary_of, waits_from
 from alerting.judging import Move, Standing, breaks, due_at, judge, matches
 from alerting.metrics import EVALUATION_FAILURES
 from alerting.models import EventState
@@ -51,7 +51,6 @@ class Batch:
         self._resolving: dict[str, Open] = {}
         self._expiries: dict[str, datetime] = {}
         self._standing: dict[str, UUID] = {}
-        self._external = False
         self.fired: list[Happening] = []
         self.resolved = 0
         self.made_deliveries = False
@@ -60,7 +59,6 @@ class Batch:
 
     def add(self, place: int, signal: Signal, mark: str, *, judge: bool) -> None:
         """A value; `judge` False for one that is older than what is known, which changes nothing."""
-        self._external = self._external or signal.metric == EXTERNAL
         for rule in self._rules_for(signal):
             key = keys.episode_key(rule.id or None, signal.metric, mark)
             case = self._cases.setdefault(key, _Case(key, rule, mark))
@@ -82,7 +80,8 @@ class Batch:
         """Whether all there is to write are new episodes, or all there is are prolonged ones."""
         if self._careful or self._firing or self._resolving or (self._begun and self._expiries):
             return False
-        return not any(event.named_by_sender for event in self._begun) and not self._catalogue.silences
+        told_apart = any(event.named_by_sender or event.over or event.waits_from for event in self._begun)
+        return not told_apart and not self._catalogue.silences
 
     def evaluate(self, opened: Mapping[str, Open]) -> None:
         """Decide what becomes of every episode; `opened`: those that are open."""
@@ -104,18 +103,16 @@ class Batch:
         self.fired += [event for event in self._begun if event.triggered_at is not None]
         waiting = [event for event in self._begun if event.triggered_at is None and not event.over]
         fires = firing.Firing(self._catalogue, self.fired, self._now, seen, waiting)
+        # Whoever adds an episode waits for who adds, changes or deletes the same one, and nobody may wait for it then
+        # but who adds as well, in the same order. So what is new comes before all that is changed; only what ends and
+        # begins again in this batch comes last: its place is ours until the end.
+        again = [event for event in self._begun if event.key in self._resolving]
+        self._begin(fires, [event for event in self._begun if event.key not in self._resolving])
         for lost in fires.write_promoted([one for one in moved if one.key in self._firing], careful=self._careful):
             self.fired.remove(lost)
         episodes.prolong({key: at for key, at in self._expiries.items() if key not in self._resolving})
-        # From here on nothing that is there is locked any more: whoever adds an episode that another transaction adds
-        # as well waits for it, and must not be waited for. So alerts from outside are added before any is deleted.
-        # Values come one batch after the other (their series are locked), and what resolves makes room.
-        if self._external:
-            self._begin(fires)
-            self._resolve(moved)
-        else:
-            self._resolve(moved)
-            self._begin(fires)
+        self._resolve(moved)
+        self._begin(fires, again)
         fires.count_silenced()
         self.made_deliveries = self.made_deliveries or fires.made > 0
         self._count()
@@ -140,6 +137,8 @@ class Batch:
         current: Open | Happening | None = found
         standing = Standing(found.started_at, found.firing) if found else None
         for signal in case.signals:
+            if standing is not None and self._is_of_earlier(signal, standing):
+                continue
             standing, moves = judge(
                 standing, bad=self._is_bad(case, signal), at=signal.at, for_seconds=case.rule.for_seconds
             )
@@ -147,6 +146,11 @@ class Batch:
                 current = self._move(move, case, current, signal)
             if isinstance(current, Open) and signal.expires_at is not None:
                 self._expiries[case.key] = signal.expires_at
+
+    def _is_of_earlier(self, signal: Signal, standing: Standing) -> bool:
+        """Whether it tells the end of an alert from outside that was before this one: a copy that came late."""
+        over = signal.metric == EXTERNAL and signal.value < 1
+        return over and signal.at < standing.since <= self._now
 
     def _is_bad(self, case: _Case, signal: Signal) -> bool:
         if case.rule is NO_RULE and self._is_ruled(case):
@@ -164,7 +168,9 @@ class Batch:
     ) -> Open | Happening | None:
         if move is Move.BEGIN:
             event = begun(case.rule, signal, case.key, case.mark)
-            event.due_at = due_at(event.started_at, case.rule.for_seconds) if case.rule.for_seconds else None
+            if case.rule.for_seconds:
+                event.waits_from = waits_from(signal, self._now)
+                event.due_at = due_at(event.waits_from or event.started_at, case.rule.for_seconds)
             self._begun.append(event)
             self._standing[case.key] = event.event_id
             return event
@@ -184,11 +190,15 @@ class Batch:
         return None
 
     def _locked(self) -> list[Happening]:
-        """The episodes that move, locked in one order, as they are now: somebody may have moved them meanwhile."""
-        if not self._firing and not self._resolving:
-            return []
+        """The episodes that move, locked in one order, as they are now: somebody may have moved them meanwhile.
+
+        With them those to prolong. What is not there now is not looked for later: that would be out of order.
+        """
+        if not self._firing and not self._resolving and not (self._begun and self._expiries):
+            return []  # what is only prolonged is locked by that
         wanted = {self._open[key].event_id for key in {*self._firing, *self._resolving}}
         found = episodes.read_happenings({*self._firing, *self._resolving, *self._expiries})
+        self._expiries = {event.key: self._expiries[event.key] for event in found if event.key in self._expiries}
         return [event for event in found if event.event_id in wanted]
 
     def _fire(self, event: Happening) -> None:
@@ -205,9 +215,9 @@ class Batch:
             event.value = signal.value if signal.shown_value is None else signal.shown_value
         event.summary = signal.summary or summary_of(rule, event.value, event.labels)
 
-    def _begin(self, fires: firing.Firing) -> None:
-        placed = fires.begin(self._begun, self._write_new)
-        lost = [event for event in self._begun if event.event_id not in placed]
+    def _begin(self, fires: firing.Firing, events: Sequence[Happening]) -> None:
+        placed = fires.begin(events, self._write_new)
+        lost = [event for event in events if event.event_id not in placed]
         if not lost:
             return
         # Somebody else began the same episode at the same time, and it is told.

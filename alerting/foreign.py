@@ -78,30 +78,40 @@ def _posted(item: Mapping[str, Any], where: str, now: datetime) -> Signal:
     ends_at = _time(item.get("endsAt"), place(where, "endsAt"))
     over = ends_at is not None and ends_at <= now
     expires_at = None if over else ends_at or now + RESOLVE_AFTER
-    return _signal(item, where, now, Origin.PROMETHEUS, firing=not over, expires_at=expires_at)
+    at = ends_at if over and ends_at is not None else _started_at(item, where, now) or now
+    return _signal(item, where, at, Origin.PROMETHEUS, firing=not over, expires_at=expires_at)
 
 
 def _notified(item: Mapping[str, Any], where: str, overall: Any, origin: Origin, now: datetime) -> Signal:
     status = item.get("status", overall)
     if status not in ("firing", "resolved"):
         raise InvalidInput(place(where, "status"), "This must be “firing” or “resolved”.")
-    return _signal(item, where, now, origin, firing=status == "firing", shown_value=_only_value(item.get("values")))
+    firing = status == "firing"
+    at = _started_at(item, where, now)
+    if at is not None and not firing:  # by the clock by which it began: else it might seem to end before
+        at = _time(item.get("endsAt"), place(where, "endsAt"))
+    at = now if at is None or at > now else at
+    return _signal(item, where, at, origin, firing=firing, shown_value=_only_value(item.get("values")))
 
 
-def _signal(item: Mapping[str, Any], where: str, now: datetime, origin: Origin, *, firing: bool, **more: Any) -> Signal:
+def _started_at(item: Mapping[str, Any], where: str, now: datetime) -> datetime | None:
+    """The start that is told, unless it lies too far back or is not yet."""
+    starts_at = _time(item.get("startsAt"), place(where, "startsAt"))
+    return starts_at if starts_at is not None and now - intake.OLDEST <= starts_at <= now else None
+
+
+def _signal(item: Mapping[str, Any], where: str, at: datetime, origin: Origin, *, firing: bool, **more: Any) -> Signal:
     labels = _texts(item.get("labels"), place(where, "labels"), longest=intake.LABEL_VALUE_MAX)
     if not labels:
         raise InvalidInput(place(where, "labels"), "An alert has at least one label.")
     notes = _texts(item.get("annotations"), place(where, "annotations"), longest=intake.ANNOTATION_MAX)
     summary = next((notes[name] for name in _SUMMARIES if notes.get(name)), "")
-    starts_at = _time(item.get("startsAt"), place(where, "startsAt"))
-    believed = starts_at is not None and now - intake.OLDEST <= starts_at <= now
     notes["runbook_url"] = intake.url_or_nothing(notes.get("runbook_url"))
     return Signal(
         metric=EXTERNAL,
         labels=labels,
         value=1.0 if firing else 0.0,
-        at=starts_at if believed and starts_at is not None else now,
+        at=at,
         origin=origin,
         summary=" ".join(summary.split())[: intake.SUMMARY_MAX],
         annotations={name: text for name, text in notes.items() if text},
@@ -113,7 +123,7 @@ def _signal(item: Mapping[str, Any], where: str, now: datetime, origin: Origin, 
 
 
 def _texts(value: Any, where: str, *, longest: int) -> dict[str, str]:
-    """Names and texts. Newer Prometheus has other characters in names, too."""
+    """Names and texts, masked as all text is that people will see."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -122,12 +132,12 @@ def _texts(value: Any, where: str, *, longest: int) -> dict[str, str]:
         raise InvalidInput(where, f"There are {len(value):,} of them; at most {MOST_LABELS} are kept.")
     found = {}
     for name, text in value.items():
-        if not name or len(name) > intake.LABEL_NAME_MAX or not name.isprintable():
+        if not intake.is_label_name(name):
             raise InvalidInput(where, "A name is 1 to 100 characters long, all of which can be shown.")
         if not isinstance(text, str):
-            raise InvalidInput(place(where, name), "This must be text.")
+            raise InvalidInput(place(where, intake.masked_name(name)), "This must be text.")
         if text:
-            found[name] = intake.masked(text.replace("\x00", "")[:longest])[:longest]
+            found[intake.masked_name(name)] = intake.masked(text.replace("\x00", "")[:longest])[:longest]
     return found
 
 

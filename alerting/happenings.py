@@ -54,6 +54,8 @@ class Happening:
     runbook_url: str = ""
     generator_url: str = ""
     due_at: datetime | None = None
+    #: From when a pending one waits, where that is not its start: see `waits_from`.
+    waits_from: datetime | None = None
     expires_at: datetime | None = None
     triggered_at: datetime | None = None
     muted_by: str = ""
@@ -103,6 +105,16 @@ def trigger_time(at: datetime, now: datetime, origin: str) -> datetime:
     if origin == Origin.DIRECT:
         return at
     return at if now - BELIEVED <= at <= now else now
+
+
+def waits_from(signal: Signal, now: datetime) -> datetime | None:
+    """From when time alone counts towards `for` if that is not `signal.at`: from the arrival, `now`, of what came late.
+
+    What a service held back tells of then; only what is told at once is known to hold until something else is told.
+    Prometheus and its like watch for themselves: whatever the start that they tell, it holds now.
+    """
+    held_back = signal.origin in (Origin.OBSERVATION, Origin.DIRECT) and signal.at < now - BELIEVED
+    return now if held_back else None
 
 
 def begun(rule: RuleSpec, signal: Signal, key: str, fingerprint: str) -> Happening:

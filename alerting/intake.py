@@ -44,7 +44,7 @@ def only_known(item: Mapping[str, Any], known: frozenset[str], where: str) -> No
     for name in item:
         if name not in known:
             raise InvalidInput(
-                place(where, str(name)[:50]), f"There is no such field. There are: {', '.join(sorted(known))}."
+                place(where, masked(str(name))[:50]), f"There is no such field. There are: {', '.join(sorted(known))}."
             )
 
 
@@ -134,10 +134,21 @@ def _pairs(value: Any, where: str, *, most: int, longest: int, what: str) -> dic
                 f"The name of a {what} has letters, digits and underscores, begins with no digit and is at most "
                 f"{LABEL_NAME_MAX} characters long; “{masked(name)[:30]}” is none.",
             )
-        cleaned = text(content, place(where, name), longest=longest, blank=True)
+        kept = masked_name(name)
+        cleaned = text(content, place(where, kept), longest=longest, blank=True)
         if cleaned:
-            found[name] = cleaned
+            found[kept] = cleaned
     return found
+
+
+def is_label_name(name: str) -> bool:
+    """Whether any door takes a label of this name: Prometheus has other characters than ours in them, too."""
+    return 1 <= len(name) <= LABEL_NAME_MAX and name.isprintable()
+
+
+def masked_name(name: str) -> str:
+    """A label's name as it is kept: masked, as all that people will see."""
+    return masked(name)[:LABEL_NAME_MAX]
 
 
 def url(value: Any, where: str) -> str:

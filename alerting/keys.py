@@ -22,7 +22,7 @@ def masked_fingerprint(sent: Mapping[str, str], kept: Mapping[str, str]) -> str:
 
     Keyed, so that what was masked cannot be guessed from it.
     """
-    told = {name: sent[name] for name in kept}
+    told = {name: text for name, text in sent.items() if text}
     if told == kept:
         return ""
     text = json.dumps(sorted(told.items()), separators=(",", ":"))
@@ -55,11 +55,19 @@ def recipient_hashes(kind: str, recipient: str) -> tuple[str, ...]:
     )
 
 
+def other_hash(kind: str, recipient: str, known: str) -> str:
+    """The hash under the other secret, where `known` is one of them; empty if there is but one (AD-9).
+
+    Of a hash under neither, which a process of a newer configuration made, the one under the present secret.
+    """
+    return next((each for each in recipient_hashes(kind, recipient) if each != known), "")
+
+
 def dedup_key(alert_id: str, kind: str, recipient: str, bucket: datetime, *, resolved: bool = False) -> str:
     """`{alert_id}:{channel}:{recipient_hash}:{hour_bucket}` (AD-3), `recipient` being its hash.
 
-    The hour is written `2025-12-18T14:00:00Z`. The recovery notice of an alert is an alert of
-    its own: `{alert_id}/resolved`.
+    The hour is written `2025-12-18T14:00:00Z`. The recovery notice of an event is an alert of
+    its own, `{event's id}/resolved`: a sender's alert id may have two of them in an hour.
     """
     name = f"{alert_id}/resolved" if resolved else alert_id
     return f"{name}:{kind}:{recipient}:{bucket.astimezone(UTC):%Y-%m-%dT%H:00:00Z}"

@@ -55,13 +55,17 @@ class NotCounting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A delivery that wants to go out. `channel_limit` 0: its kind has none. `at`: seconds of PostgreSQL's epoch."""
+    """A delivery that wants to go out. `channel_limit` 0: its kind has none. `at`: seconds of PostgreSQL's epoch.
+
+    `other_hash`: the recipient's under another secret (AD-9); what was sent under it counts as well.
+    """
 
     kind: str
     recipient_hash: str
     channel_limit: int
     recipient_limit: int
     at: float
+    other_hash: str = ""
 
     @property
     def limited(self) -> bool:
@@ -78,7 +82,10 @@ class Used:
 
     def take(self, asked: Asked, global_limit: int) -> str:
         """Take from all limits and return "", or from none and return the limit that is reached. As the script does."""
-        if self.recipients[asked.recipient_hash] >= asked.recipient_limit:
+        sent = self.recipients[asked.recipient_hash]
+        if asked.other_hash:
+            sent += self.recipients[asked.other_hash]
+        if sent >= asked.recipient_limit:
             return "recipient"
         if asked.channel_limit and self.kinds[asked.kind] >= asked.channel_limit:
             return "channel"
@@ -89,7 +96,7 @@ class Used:
         return ""
 
 
-def ask(kind: str, recipient_hash: str, recipient_class: str, at: float) -> Asked:
+def ask(kind: str, recipient_hash: str, recipient_class: str, at: float, *, other_hash: str = "") -> Asked:
     """What a delivery of this kind asks for, under the present settings."""
     return Asked(
         kind=kind,
@@ -97,6 +104,7 @@ def ask(kind: str, recipient_hash: str, recipient_class: str, at: float) -> Aske
         channel_limit=settings.ALERT_CHANNEL_LIMITS.get(kind, 0),
         recipient_limit=settings.ALERT_RECIPIENT_LIMITS.get(recipient_class, settings.ALERT_GLOBAL_LIMIT),
         at=at,
+        other_hash=other_hash,
     )
 
 
@@ -134,7 +142,8 @@ def take(asked: Sequence[Asked]) -> list[str]:
     keys = [MARK, global_key(at)]
     arguments: list[Any] = [settings.ALERT_GLOBAL_LIMIT, _KEPT[MINUTE], _KEPT[HOUR]]
     for each in limited:
-        keys += (channel_key(each.kind, at), recipient_key(each.recipient_hash, at))
+        names = (each.recipient_hash, each.other_hash or each.recipient_hash)
+        keys += (channel_key(each.kind, at), *(recipient_key(name, at) for name in names))
         arguments += (each.channel_limit, each.recipient_limit)
     try:
         answers = cast(list[Any], _script("limits_take")(keys=keys, args=arguments, client=redis_client()))

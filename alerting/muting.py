@@ -5,8 +5,9 @@ A trip of the breaker is never held back: it protects, it does not tell.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 from django.db import connection
@@ -33,12 +34,13 @@ JOIN health_service s ON s.id = ms.service_id
 WHERE s.name = ANY(%s) AND m.starts_at <= %s AND m.ends_at > %s
 ORDER BY s.name, m.ends_at DESC, m.id
 """
-# Open alerts about these services that were told, will be when their time comes or there is room, or are planned for.
-_KNOWN = """
-SELECT DISTINCT e.labels ->> 'service'
+# Open alerts about these services: which rule's, whether people know of it or will as soon as there is room or planned
+# work ends, and when it fires if it waits still.
+_OPEN = """
+SELECT e.labels ->> 'service', e.rule_id, e.labels::text, CASE WHEN NOT p.firing THEN p.due_at END,
+    p.firing AND (e.notified_at IS NOT NULL OR e.state = 'acknowledged' OR e.muted_by LIKE %s OR e.muted_by = %s)
 FROM alerting_episode p JOIN alerting_event e ON e.id = p.event_id AND e.started_at = p.event_started_at
-WHERE e.metric = ANY(%s) AND e.labels ->> 'service' = ANY(%s) AND (
-    NOT p.firing OR e.notified_at IS NOT NULL OR e.state = 'acknowledged' OR e.muted_by LIKE %s OR e.muted_by = %s)
+WHERE e.metric = ANY(%s) AND e.labels ->> 'service' = ANY(%s)
 """
 
 
@@ -56,7 +58,7 @@ def decide(
     `full`: the queue is; `planned`: work goes on, on some service; `waiting`: events that begin in this transaction and
     fire later. The first reason counts, in the order of this module's title. Raises `django.db.Error`.
     """
-    reasons = [_silenced(catalogue.silences, event, now) for event in events]
+    reasons = [_silenced(catalogue.silences, event.rule_id, event.labels, now) for event in events]
     named = {event.labels[SERVICE] for event, why in zip(events, reasons, strict=True) if not why and _names(event)}
     windows = _windows(named, now) if named and planned else {}
     causes = _causes(events) if named else {}
@@ -65,7 +67,7 @@ def decide(
         if not reasons[place] and service in windows:
             reasons[place] = f"{BY_MAINTENANCE}{windows[service]}"
     roots = {causes[name] for name in named if name in causes}
-    told = _told_of(roots) | _about_to_be_told(catalogue, roots, events, reasons, waiting) if roots else set()
+    told = _known_of(catalogue, roots, (*events, *waiting), now, planned=planned) if roots else set()
     for place, event in enumerate(events):
         cause = causes.get(event.labels.get(SERVICE, ""), "")
         if not reasons[place] and event.metric in CAUSED and cause in told:
@@ -84,6 +86,17 @@ def silence_fits(silence: SilenceSpec, rule_id: int | None, labels: Mapping[str,
     return matches(silence.labels, labels)
 
 
+def trace(muted_by: str, until: datetime) -> dict[str, str]:
+    """What an event's annotations keep of a silence that holds it back no more, so that it is listed still (AL-7)."""
+    name = held_back_name(muted_by)
+    return {name: f"until {until:%Y-%m-%d %H:%M} UTC"} if name else {}
+
+
+def held_back_name(muted_by: str) -> str:
+    """The name of the annotation that says so; empty for what no silence holds back."""
+    return f"held back by silence {muted_by.removeprefix(BY_SILENCE)}" if muted_by.startswith(BY_SILENCE) else ""
+
+
 def count_suppressed(reasons: Iterable[str]) -> None:
     """Count events whose messages a silence begins to hold back. The last step of a transaction: the rows are shared.
 
@@ -97,9 +110,9 @@ def count_suppressed(reasons: Iterable[str]) -> None:
             )
 
 
-def _silenced(silences: Iterable[SilenceSpec], event: Happening, now: datetime) -> str:
+def _silenced(silences: Iterable[SilenceSpec], rule_id: int | None, labels: Mapping[str, str], now: datetime) -> str:
     for silence in silences:
-        if silence.starts_at <= now < silence.ends_at and silence_fits(silence, event.rule_id, event.labels):
+        if silence.starts_at <= now < silence.ends_at and silence_fits(silence, rule_id, labels):
             return f"{BY_SILENCE}{silence.id}"
     return ""
 
@@ -115,32 +128,47 @@ def _windows(names: Iterable[str], now: datetime) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def _told_of(roots: Iterable[str]) -> set[str]:
-    """Those of these services whose own alert people know of, or will."""
+def _known_of(
+    catalogue: Catalogue, roots: Set[str], events: Iterable[Happening], now: datetime, *, planned: bool
+) -> set[str]:
+    """Those of these services whose trouble people know of, or will. Whoever plans work on one knows of it, whatever
+    any rule tells."""
+    told = _told_of(catalogue, roots, now) | _about_to_be_told(catalogue, roots, events, now)
+    return told | _windows(roots, now).keys() if planned else told
+
+
+def _told_of(catalogue: Catalogue, roots: Iterable[str], now: datetime) -> set[str]:
+    """Those of these services whose own alert people know of, or will when its time has come."""
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, [list(CAUSED), list(roots), f"{BY_MAINTENANCE}%", BY_FULL_QUEUE])
-        return {row[0] for row in cursor.fetchall()}
+        cursor.execute(_OPEN, [f"{BY_MAINTENANCE}%", BY_FULL_QUEUE, list(CAUSED), list(roots)])
+        return {
+            service
+            for service, rule_id, labels, due_at, known in cursor.fetchall()
+            if known or (due_at and _will_be_told(catalogue, rule_id, json.loads(labels), max(due_at, now)))
+        }
 
 
 def _about_to_be_told(
     catalogue: Catalogue,
     roots: Container[str],
-    events: Sequence[Happening],
-    reasons: Sequence[str],
-    waiting: Sequence[Happening],
+    events: Iterable[Happening],
+    now: datetime,
 ) -> set[str]:
     """The same of what this transaction writes."""
-    heard = [event for event, why in zip(events, reasons, strict=True) if not why.startswith(BY_SILENCE)]
     return {
         event.labels[SERVICE]
-        for event in (*heard, *waiting)
-        if event.metric in CAUSED and event.labels.get(SERVICE) in roots and _reaches_somebody(catalogue, event)
+        for event, at in ((one, now if one.firing else max(one.due_at or now, now)) for one in events)
+        if event.metric in CAUSED
+        and event.labels.get(SERVICE) in roots
+        and _will_be_told(catalogue, event.rule_id, event.labels, at)
     }
 
 
-def _reaches_somebody(catalogue: Catalogue, event: Happening) -> bool:
-    rule = catalogue.rules.get(event.rule_id or 0)
-    return rule is not None and any(catalogue.targets.get(channel_id) for channel_id in rule.channel_ids)
+def _will_be_told(catalogue: Catalogue, rule_id: int | None, labels: Mapping[str, str], at: datetime) -> bool:
+    """Whether somebody hears of an alert of this rule that fires then: it has a channel, and no silence runs."""
+    rule = catalogue.rules.get(rule_id or 0)
+    reaches = rule is not None and any(catalogue.targets.get(channel_id) for channel_id in rule.channel_ids)
+    return reaches and not _silenced(catalogue.silences, rule_id, labels, at)
 
 
 def _causes(events: Sequence[Happening]) -> dict[str, str]:

@@ -46,7 +46,7 @@ def take(signals: Sequence[Signal], *, now: datetime | None = None) -> Taken:
     """Keep the values, evaluate them, write events and deliveries, commit, nudge.
 
     Alerts from outside are not kept as values: their events tell all there is. While the queue is full (AD-8) what
-    fires is kept and told later; whoever may refuse it asks `pressure.require_room` first.
+    fires is kept and told later; whoever may refuse it asks `pressure.has_room` first.
     Raises `InvalidInput` for too many series of a metric (nothing is kept), and `django.db.Error`.
     """
     if not signals:
@@ -122,7 +122,7 @@ def _take_values(
     signals: Sequence[Signal], marks: Sequence[str], now: datetime, *, careful: bool, aside: Set[Name]
 ) -> Taken:
     seen = catalogue.look(now)
-    order = sorted(range(len(signals)), key=lambda place: signals[place].at)
+    order = sorted(range(len(signals)), key=lambda place: signals[place].told)
     judged = _kept([(marks[place], signals[place]) for place in order], now, aside)
     batch = _batch(catalogue.of(seen), signals, marks, order, now, careful=careful, judged=judged)
     # Only now: with the locks of the series nobody else moves their episodes.

@@ -9,32 +9,36 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from alerting import keys
 from alerting.catalogue import BREAKER, Catalogue, RuleSpec, Target
-from alerting.happenings import Happening
+from alerting.happenings import NO_RULE, Happening
 from alerting.metrics import DROPPED
 from alerting.models import Notice, Priority, Status
+from opsportal.observability.context import current
 
 _COLUMNS = (
     "event_id, event_started_at, dedup_key, hour_bucket, channel_id, kind, recipient_hash, recipient_sealed, "
-    "recipient_shown, notice, priority, status, due_at, triggered_at, finished_at, outcome"
+    "recipient_shown, notice, priority, status, due_at, triggered_at, finished_at, outcome, request_id"
 )
-# The recovery notice is an alert of its own, triggered by the recovery. Who gets it: whoever the firing notice was
-# made for. A row without a recipient is one that stands for a channel that could not be used.
+# The recovery notice is an alert of its own, triggered by the recovery and named by the event: a sender's alert id may
+# have several in an hour. Who gets it: whoever the firing notice was made for. A row without a recipient is one that
+# stands for a channel that could not be used.
 _RECOVERY = f"""
 INSERT INTO alerting_delivery ({_COLUMNS})
 SELECT d.event_id, d.event_started_at,
-    e.alert_id || '/resolved:' || d.kind || ':' || d.recipient_hash || ':'
+    e.id || '/resolved:' || d.kind || ':' || d.recipient_hash || ':'
         || to_char(date_trunc('hour', e.resolved_at, 'UTC') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:00:00"Z"'),
     date_trunc('hour', e.resolved_at, 'UTC'),
     d.channel_id, d.kind, d.recipient_hash, d.recipient_sealed, d.recipient_shown, 'resolved', e.severity + 1,
-    'pending', least(%(now)s, clock_timestamp()), e.resolved_at, NULL, ''
+    'pending', least(%(now)s, clock_timestamp()), e.resolved_at, NULL, '',
+    left(%(request_id)s, 64)
 FROM unnest(%(ids)s::uuid[], %(starts)s::timestamptz[]) AS o (id, started_at)
 JOIN alerting_event e ON e.id = o.id AND e.started_at = o.started_at
 JOIN alerting_delivery d ON d.event_id = o.id
-WHERE d.notice = 'firing' AND d.kind <> '{BREAKER}' AND d.recipient_sealed <> ''
+WHERE (%(only)s::bigint[] IS NULL OR d.channel_id = ANY(%(only)s))
+    AND d.notice = 'firing' AND d.kind <> '{BREAKER}' AND d.recipient_sealed <> ''
 ORDER BY 3 ON CONFLICT (dedup_key, hour_bucket) DO NOTHING
 """  # noqa: S608  (constants of this module)
 
@@ -72,19 +76,40 @@ def message_rows(catalogue: Catalogue, rule: RuleSpec, event: Happening, now: da
     return list(rows.values())
 
 
+def count_dropped(catalogue: Catalogue, events: Iterable[Happening]) -> None:
+    """Count what nobody gets of these events, over channels that are switched off or cannot be used (AD-7).
+
+    For those that are written, and were to be told; what is counted is what is committed.
+    """
+    dropped = Counter(
+        (catalogue.kinds.get(channel_id, "none"), channel_id in catalogue.disabled)
+        for event in (events if catalogue.unusable else ())
+        if not event.muted
+        for channel_id in catalogue.rules.get(event.rule_id or 0, NO_RULE).channel_ids
+        if channel_id in catalogue.unusable
+    )
+    if dropped:
+        transaction.on_commit(lambda: _count(dropped))
+
+
+def _count(dropped: Counter[tuple[str, bool]]) -> None:
+    for (kind, disabled), number in dropped.items():
+        DROPPED.labels(kind, "channel_disabled" if disabled else "channel_unusable").inc(number)
+
+
 def rows_of_test(targets: Iterable[Target], event: Happening, now: datetime) -> list[Row]:
     """A test message to each of these recipients. Somebody waits for it: it goes before everything but the critical."""
     return [_row(event, target, Notice.TEST, Priority.CRITICAL, now) for target in targets]
 
 
 def recovery_rows(event: Happening, fired: Iterable[Row], now: datetime) -> list[Row]:
-    """The recovery notices of an event whose firing notices are written in the same step."""
+    """The recovery notices of an event, to whom these firing notices go."""
     assert event.resolved_at is not None
-    bucket = keys.hour_bucket(event.resolved_at)
+    name, bucket = str(event.event_id), keys.hour_bucket(event.resolved_at)
     return [
         {
             **row,
-            "dedup_key": keys.dedup_key(event.alert_id, row["kind"], row["recipient_hash"], bucket, resolved=True),
+            "dedup_key": keys.dedup_key(name, row["kind"], row["recipient_hash"], bucket, resolved=True),
             "earlier_key": None,
             "hour_bucket": bucket.isoformat(),
             "notice": Notice.RESOLVED,
@@ -104,13 +129,22 @@ def insert(rows: Sequence[Row]) -> Counter[UUID]:
         return Counter(row[0] for row in cursor.fetchall())
 
 
-def insert_recoveries(events: Sequence[tuple[UUID, datetime]], now: datetime) -> int:
+def insert_recoveries(
+    events: Sequence[tuple[UUID, datetime]], now: datetime, *, only: Iterable[int] | None = None
+) -> int:
     """Tell the recovery of these events, given by id and start and resolved already, to whoever was told that they
-    fire; how many rows that made. Raises `django.db.Error`."""
+    fire, over `only` these channels if some are given; how many rows that made. Raises `django.db.Error`."""
     if not events:
         return 0
+    told: dict[str, Any] = {
+        "ids": [event[0] for event in events],
+        "starts": [event[1] for event in events],
+        "now": now,
+        "request_id": current().request_id,
+        "only": None if only is None else list(only),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_RECOVERY, {"ids": [e[0] for e in events], "starts": [e[1] for e in events], "now": now})
+        cursor.execute(_RECOVERY, told)
         return int(cursor.rowcount)
 
 
@@ -138,6 +172,7 @@ def _row(event: Happening, target: Target, notice: Notice, priority: Priority, n
         "triggered_at": event.triggered_at.isoformat(),
         "finished_at": None,
         "outcome": "",
+        "request_id": current().request_id,
     }
 
 
@@ -146,9 +181,7 @@ def _note_unusable(
 ) -> None:
     kind = catalogue.kinds.get(channel_id, "none")
     if channel_id in catalogue.disabled:
-        DROPPED.labels(kind, "channel_disabled").inc()
         return
-    DROPPED.labels(kind, "channel_unusable").inc()
     stand_in = Target(channel_id, kind, keys.recipient_hash(kind, f"channel {channel_id}"), "", "nobody")
     rows[kind, stand_in.hash] = _row(event, stand_in, Notice.FIRING, Priority(event.severity + 1), now) | {
         "status": Status.POISON,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models.functions import Lower
@@ -41,21 +40,13 @@ def observations(body: Any, now: datetime) -> list[Signal]:
     signals = [_observation(item, f"observations[{number}]", now) for number, item in enumerate(items)]
     seen = set()
     for number, signal in enumerate(signals):
-        name = (signal.metric, signal.mark, signal.at)
+        name = (signal.metric, signal.mark, signal.told)
         if name in seen:
             raise InvalidInput(
                 f"observations[{number}]",
                 "The same metric, labels and time come twice in this request. Give each its own time (`at`).",
             )
         seen.add(name)
-    return _not_ahead(signals, now)
-
-
-def _not_ahead(signals: list[Signal], now: datetime) -> list[Signal]:
-    """A sender's time that is not yet counts as now, and hides no value that comes next. Several keep their order."""
-    ahead = sorted((number for number, signal in enumerate(signals) if signal.at > now), key=lambda n: signals[n].at)
-    for back, number in enumerate(reversed(ahead)):
-        signals[number] = replace(signals[number], at=now - back * timedelta(microseconds=1))
     return signals
 
 
@@ -110,11 +101,13 @@ def _observation(item: Mapping[str, Any], where: str, now: datetime) -> Signal:
     if "value" not in item:
         raise InvalidInput(place(where, "value"), "This is missing.")
     labels = intake.labels(item["labels"], place(where, "labels")) if "labels" in item else {}
+    told = intake.recent(item["at"], place(where, "at"), now) if "at" in item else now
     return Signal(
         metric=condition.name,
         labels=labels,
         value=_sensible(intake.number(item["value"], place(where, "value")), condition, place(where, "value")),
-        at=intake.recent(item["at"], place(where, "at"), now) if "at" in item else now,
+        at=min(told, now),
+        told_at=told if told > now else None,
         origin=Origin.OBSERVATION,
         fingerprint=keys.masked_fingerprint(item.get("labels", {}), labels),
     )

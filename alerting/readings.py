@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import redis
 from django.conf import settings
@@ -32,6 +32,8 @@ DELIVERIES = "alert deliveries"
 SWEEP_STANDS = timedelta(seconds=15)
 #: Keys that end within this time have a value; one that has ended keeps it for a day, for who looks in the morning.
 KEYS_AHEAD, KEYS_BEHIND = timedelta(days=30), timedelta(days=1)
+#: So long it is known why there is none any more: the portal may have been away when the day was over.
+KEYS_LAPSED = timedelta(days=90)
 #: An answer of PostgreSQL to nothing at all takes a millisecond.
 LATE_SECONDS = 1.0
 #: What PostgreSQL keeps in no text: NUL, and half of a character.
@@ -45,11 +47,12 @@ class Readings:
     """Values of one moment.
 
     `subjects`: of each metric that could be read whole, the label sets that exist now; an alert about anything else is
-    over, for what it was about is watched no more.
+    over, for what it was about is watched no more. `lapsed`: those of what exists no more that were never mended.
     """
 
     signals: list[Signal] = field(default_factory=list)
     subjects: dict[str, list[Mapping[str, str]]] = field(default_factory=dict)
+    lapsed: dict[str, list[Mapping[str, str]]] = field(default_factory=dict)
 
 
 def read(now: datetime) -> Readings:
@@ -76,6 +79,7 @@ def read(now: datetime) -> Readings:
         found.signals += part.signals
         for metric, labels in part.subjects.items():
             found.subjects.setdefault(metric, []).extend(map(_storable, labels))
+        found.lapsed |= part.lapsed
     return found
 
 
@@ -118,10 +122,9 @@ def _service(cell: Cell, now: datetime) -> Iterable[Signal]:
 
 
 def _sweep(grid: Grid, now: datetime) -> Iterable[Signal]:
-    if not grid.cells:
-        return
     age = None if grid.swept_at is None else grid.read_at - grid.swept_at
-    stands = age is None or age > SWEEP_STANDS
+    # Without services there is nothing to check.
+    stands = bool(grid.cells) and (age is None or age > SWEEP_STANDS)
     said = "has not reported yet" if age is None else f"last reported {age.total_seconds():.0f} s ago"
     summary = f"The health sweep {said}: nobody checks the services. Is the health worker running?"
     yield _signal("component_down", stands, now, {"component": "health sweep"}, summary if stands else "")
@@ -204,21 +207,21 @@ def _keys(now: datetime) -> Readings:
     rows = ApiKey.objects.filter(
         revoked_at__isnull=True,
         pending_since__isnull=True,
-        expires_at__gt=now - KEYS_BEHIND,
+        expires_at__gt=now - KEYS_LAPSED,
         expires_at__lte=now + KEYS_AHEAD,
     ).values_list("prefix", "name", "expires_at", "owner__username")
-    found = Readings(subjects={"api_key_expiry": []})
+    found = Readings(subjects={"api_key_expiry": []}, lapsed={"api_key_expiry": []})
     for prefix, name, expires_at, owner in rows:
         assert expires_at is not None
+        if expires_at <= now - KEYS_BEHIND:
+            found.lapsed["api_key_expiry"].append({"prefix": prefix})
+            continue
         left = expires_at - now
-        word = "has ended" if left <= timedelta(0) else f"ends in {_span(left)}"
-        summary = f"The API key {prefix} ({name}) of {owner} {word}. Rotate it before services are refused"
+        # An alert keeps the line that it began with: one that stays true.
+        until = f"{expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        summary = f"The API key {prefix} ({name}) of {owner} is valid until {until}, then it is refused. Rotate it"
         # To a quarter of an hour: a value that changes with each reading would be kept with each.
         value = round(max(0.0, left / timedelta(days=1)), 2)
         found.signals.append(_signal("api_key_expiry", value, now, {"prefix": prefix}, summary, owner=owner))
         found.subjects["api_key_expiry"].append({"prefix": prefix})
     return found
-
-
-def _span(left: timedelta) -> str:
-    return f"{left.days} days" if left >= timedelta(days=2) else f"{left // timedelta(hours=1)} hours"

@@ -34,6 +34,7 @@ class Kept:
 def keep_partitions(now: datetime) -> Kept:
     """Make the parts of the coming days and months; drop those of which every row is older than its retention.
 
+    Of events and deliveries a part stays while an episode is open that it holds a row of.
     New parts follow PostgreSQL's clock. Too old is judged by that clock or `now`, whichever is earlier. What is locked
     by a reader for more than 0.25 s is left for the next run, as is what exceeds `MOST_DROPPED`. A row that found no
     part lies in the default one and is removed from there when too old. Safe to call from several processes at once.

@@ -7,13 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from alerting import keys
 from alerting.channels import NO_CHANNEL
 from alerting.channels.base import Answer, ChannelKind
-from alerting.channels.opening import CannotUse, Opened, open_channel
+from alerting.channels.opening import CannotUse, KeyMissing, Opened, open_channel
 from alerting.claiming import MOST_TAKEN_OVER, Claimed, Malformed, Told
 from alerting.limits import Asked, ask
 from alerting.messages import build_message
-from alerting.models import Outcome
+from alerting.models import Delivery, Outcome
 from alerting.results import Result
 from opsportal.secrets import keyring
 
@@ -23,6 +24,8 @@ BROKEN = "The message could not be made from this delivery's data."
 CRASHED = "Sending failed inside the portal; its log says more."
 SWITCHED_OFF = "The channel was switched off."
 MOVED = "The channel's destination was changed after this was written."
+#: Processes get a new key one by one: what no key of this one opens waits, for so long after it was made.
+KEY_AWAITED_SECONDS = 3600.0
 #: `Channel.version` of one that was never changed, so that all that was written for it goes where it goes.
 FIRST_VERSION = 1
 DEADLY = (
@@ -47,16 +50,27 @@ class Unsendable(Exception):
     """It cannot be sent, now or later; the text is a plain sentence for the poison queue."""
 
 
+class KeyAwaited(Exception):
+    """No key of this process opens it, and it is young: the key may come with a restart."""
+
+
 def prepare(claimed: Claimed) -> Job:
-    """What is needed to send it. Raises `Unsendable`, and `django.db.Error` when the channel cannot be read."""
+    """What is needed to send it.
+
+    Raises `Unsendable`, `KeyAwaited`, and `django.db.Error` when the channel cannot be read.
+    """
     if claimed.taken_over > MOST_TAKEN_OVER:
         raise Unsendable(DEADLY)
     try:
         told = claimed.read()
         delivery = told.delivery
-        opened = open_channel(delivery.channel_id)
-        recipient = "breaker" if opened.id == NO_CHANNEL else keyring.unseal(delivery.recipient_sealed)
-    except (Malformed, CannotUse, keyring.CannotOpen) as error:
+        opened = open_channel(delivery.channel_id, claimed.channel_stamp)
+        recipient = _recipient_of(delivery, opened)
+    except (KeyMissing, keyring.CannotOpen) as error:
+        if delivery.recipient_sealed and claimed.at - delivery.created_at.timestamp() < KEY_AWAITED_SECONDS:
+            raise KeyAwaited from None
+        raise Unsendable(str(error)) from None
+    except (Malformed, CannotUse) as error:
         raise Unsendable(str(error)) from None
     if not opened.enabled:
         raise Unsendable(SWITCHED_OFF)
@@ -70,8 +84,27 @@ def prepare(claimed: Claimed) -> Job:
         kind=opened.kind,
         settings=opened.settings,
         recipient=recipient,
-        asked=ask(claimed.kind, claimed.recipient_hash, opened.kind.recipient_limit, claimed.at),
+        asked=ask(
+            claimed.kind,
+            claimed.recipient_hash,
+            opened.kind.recipient_limit,
+            claimed.at,
+            other_hash=keys.other_hash(claimed.kind, recipient, claimed.recipient_hash),
+        ),
     )
+
+
+def _recipient_of(delivery: Delivery, opened: Opened) -> str:
+    """The address; one that no key of this process opens, the channel may know. Raises `keyring.CannotOpen`."""
+    if opened.id == NO_CHANNEL:
+        return "breaker"
+    try:
+        return keyring.unseal(delivery.recipient_sealed)
+    except keyring.CannotOpen:
+        for present in opened.kind.recipients(opened.settings):
+            if delivery.recipient_hash in keys.recipient_hashes(opened.kind.name, present.address):
+                return present.address
+        raise
 
 
 def _is_of_the_past(opened: Opened, recipient: str) -> bool:

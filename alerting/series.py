@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 
 from alerting.errors import InvalidInput
+from alerting.intake import AHEAD
 from alerting.signals import Signal
 
 #: More series of one metric than this are a mistake: a label with an order's number in it, or the like.
@@ -19,6 +20,9 @@ MOST_SERIES = 20_000
 KEPT_EVERY = timedelta(seconds=60)
 
 Name = tuple[str, str]
+#: A series' number with a value of it, and with a time.
+_Numbered = tuple[int, Signal]
+_Moment = tuple[int, datetime]
 
 # What is put in is " FOR UPDATE" or nothing.
 _LOCK = """
@@ -33,15 +37,27 @@ SELECT metric, labels, fingerprint
 FROM json_to_recordset(%s) AS f (metric text, labels jsonb, fingerprint text)
 ORDER BY metric, fingerprint ON CONFLICT (metric, fingerprint) DO NOTHING
 """
+# What is put in is `_OLD` or nothing.
 _KEEP = """
 WITH kept AS (
     INSERT INTO alerting_observation (series_id, at, value)
     SELECT * FROM unnest(%(ids)s::bigint[], %(ats)s::timestamptz[], %(values)s::float8[])
+    {old}
 )
 UPDATE alerting_series s SET last_at = o.at, last_value = o.value
 FROM unnest(%(newest)s::bigint[], %(newest_at)s::timestamptz[], %(newest_value)s::float8[]) AS o (id, at, value)
 WHERE s.id = o.id
 """
+
+# By the index, however many values there are: no join that might read all of them.
+_IS_THERE = "(SELECT true FROM alerting_observation k WHERE k.series_id = o.id AND k.at = o.at LIMIT 1)"
+# What is no news may be there already: told again with its time it is kept once.
+_OLD = f"""UNION ALL
+    SELECT * FROM unnest(%(old_ids)s::bigint[], %(old_ats)s::timestamptz[], %(old_values)s::float8[]) AS o (id, at, v)
+    WHERE {_IS_THERE} IS NULL"""  # noqa: S608  (constants of this module)
+_THERE = f"""
+SELECT o.id, o.at FROM unnest(%s::bigint[], %s::timestamptz[]) AS o (id, at) WHERE {_IS_THERE}
+"""  # noqa: S608  (constants of this module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +104,65 @@ def add_series(missing: Mapping[Name, Mapping[str, str]]) -> None:
 def keep(known: Mapping[Name, Known], named: Sequence[tuple[Name, Signal]], now: datetime) -> list[bool]:
     """Keep the values; for each whether it is newer than all before it of its series, and so to be judged.
 
-    `named` comes in the order of time. A value of the very moment of the newest one is the same, told again. One of a
-    moment that is still to come was kept before the clock was set back, and hides nothing. Raises `django.db.Error`.
+    `named` comes in the order of the times that were `told`. A value that is told again with its time is the same: it
+    is kept once and judged once. A newest one of a moment that is still to come hides nothing, for a sender's clock
+    ran ahead, or ours was set back. Raises `django.db.Error`.
     """
-    ids, ats, values = [], [], []
+    numbered = [(known[name].id, signal) for name, signal in named]
+    latest = {series.id: _latest(series, now) for series in known.values()}
+    hidden = _hidden([(number, signal.told) for number, signal in numbered], latest, now)
+    news: list[_Numbered] = []
+    old: list[_Numbered] = []
     newest: dict[int, Signal] = {}
-    latest = {
-        series.id: None if series.last_at is not None and series.last_at > now else series.last_at
-        for series in known.values()
-    }
     judged = []
-    for name, signal in named:
-        series = known[name]
-        last_at = latest[series.id]
-        is_newer = last_at is None or signal.at > last_at
-        judged.append(is_newer)
+    for number, signal in numbered:
+        last_at = latest[number]
+        is_newer = last_at is None or signal.told > last_at
         if is_newer:
-            latest[series.id], newest[series.id] = signal.at, signal
-        if signal.at != last_at:
-            ids.append(series.id)
-            ats.append(signal.at)
-            values.append(signal.value)
-    if ids:
-        told: dict[str, Any] = {
-            "ids": ids,
-            "ats": ats,
-            "values": values,
-            "newest": list(newest),
-            "newest_at": [signal.at for signal in newest.values()],
-            "newest_value": [signal.value for signal in newest.values()],
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(_KEEP, told)
+            latest[number] = signal.told
+        (news if is_newer else old).append((number, signal))
+        judged.append(is_newer or (number, signal.told) in hidden)
+        if judged[-1]:
+            newest[number] = signal
+    _write(news, old, {number: (latest[number], signal.value) for number, signal in newest.items()})
     return judged
+
+
+def _latest(series: Known, now: datetime) -> datetime | None:
+    """The newest time that counts: none where only a clock that was set back since explains it."""
+    return None if series.last_at is not None and series.last_at > now + AHEAD else series.last_at
+
+
+def _hidden(told: Sequence[_Moment], latest: Mapping[int, datetime | None], now: datetime) -> set[_Moment]:
+    """Those that only a time hides which is still to come, and that were not told before."""
+    found = []
+    for number, at in told:
+        last_at = latest[number]
+        if last_at is not None and last_at > now and last_at - AHEAD <= at <= last_at:
+            found.append((number, at))
+    if not found:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_THERE, [[number for number, _ in found], [at for _, at in found]])
+        return set(found).difference(cursor.fetchall())
+
+
+def _write(
+    news: Sequence[_Numbered], old: Sequence[_Numbered], newest: Mapping[int, tuple[datetime | None, float]]
+) -> None:
+    if not news and not old:
+        return
+    told: dict[str, Any] = {
+        "newest": list(newest),
+        "newest_at": [at for at, _ in newest.values()],
+        "newest_value": [value for _, value in newest.values()],
+    }
+    for prefix, rows in (("", news), ("old_", old)):
+        told[f"{prefix}ids"] = [number for number, _ in rows]
+        told[f"{prefix}ats"] = [signal.told for _, signal in rows]
+        told[f"{prefix}values"] = [signal.value for _, signal in rows]
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP.format(old=_OLD if old else ""), told)
 
 
 def worth_keeping(series: Known | None, signal: Signal) -> bool:

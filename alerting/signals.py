@@ -38,8 +38,15 @@ class Signal:
     expires_at: datetime | None = None
     #: What people are shown as the value, where `value` only says that an alert fires.
     shown_value: float | None = None
+    #: What it is known by where that is not `at`: a time that is not yet, of a sender whose clock runs ahead.
+    told_at: datetime | None = None
     #: Tells the label set from others where `labels` are masked; empty: theirs does.
     fingerprint: str = ""
+
+    @property
+    def told(self) -> datetime:
+        """The time that it was told with: told with it again, it is the same value."""
+        return self.told_at or self.at
 
     @property
     def mark(self) -> str:

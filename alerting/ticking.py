@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db import Error, connection
 
-from alerting import catalogue, observing, readings, upkeep
+from alerting import catalogue, observing, readings, ticks, upkeep
 from alerting.metrics import EVALUATION_FAILURES
 from alerting.pressure import has_room
 from alerting.signals import Signal
@@ -32,7 +32,7 @@ class Ticker:
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], float] = {}
-        self._all_at = self._compared_at = float("-inf")
+        self._all_at = self._compared_at = self._marked_at = float("-inf")
         self._revision: tuple[int, str] | None = None
         self._expires_from: datetime | None = None
 
@@ -87,8 +87,15 @@ class Ticker:
         observing.take(told, now=now)
         self._values = {mark: signal.value for mark, signal in marked.items()}
         if everything:
-            upkeep.drop_unwatched(found.subjects, now)
+            upkeep.drop_unwatched(found.subjects, now, found.lapsed)
             self._all_at = moment
+        self._mark(moment)
+
+    def _mark(self, moment: float) -> None:
+        """Only here, where all was read and judged: a ticker that sees nothing must not seem to watch."""
+        if moment - self._marked_at >= ticks.MARK_EVERY:
+            ticks.mark()
+            self._marked_at = moment
 
     def _changed(self, marked: dict[tuple[str, str], Signal]) -> list[Signal]:
         return [signal for mark, signal in marked.items() if self._values.get(mark) != signal.value]

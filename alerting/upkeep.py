@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,12 @@ from uuid import UUID
 from django.db import DataError, IntegrityError, connection, transaction
 
 from alerting import catalogue, episodes, keys, muting, nudging, outbox
-from alerting.firing import NOT_SENT, Firing, tell_recovery
+from alerting.firing import NOT_SENT, Firing, note_repeats, tell_recovery
 from alerting.happenings import Happening
 from alerting.metrics import EVALUATION_FAILURES, EVENTS
 from alerting.models import EventState, Origin, Severity
 from alerting.pressure import has_room
-from alerting.wording import NOT_TOLD_AGAIN, NOT_WATCHED, RULE_CHANGED, RULE_DELETED, RULE_DISABLED
+from alerting.wording import LAPSED, NOT_TOLD_AGAIN, NOT_WATCHED, RULE_CHANGED, RULE_DELETED, RULE_DISABLED
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +49,19 @@ WHERE e.id IS NULL OR p.rule_id IS NOT NULL AND (
     OR r.threshold <> e.threshold OR NOT e.labels @> r.labels)
 ORDER BY p.key
 """  # noqa: S608  (constants of this module)
-# Pending ones wait as long as their rule says now.
+# Pending ones wait as long as their rule says now. All are locked before the first is changed, as everywhere.
 _WAIT_ANEW = """
 WITH locked AS MATERIALIZED (
-    SELECT p.key, p.event_started_at + make_interval(secs => r.for_seconds) AS due_at
+    SELECT p.key, coalesce(p.waits_from, p.event_started_at) + make_interval(secs => r.for_seconds) AS due_at
     FROM alerting_episode p JOIN alerting_rule r ON r.id = p.rule_id
-    WHERE NOT p.firing AND p.due_at <> p.event_started_at + make_interval(secs => r.for_seconds)
+    WHERE NOT p.firing
+        AND p.due_at <> coalesce(p.waits_from, p.event_started_at) + make_interval(secs => r.for_seconds)
     ORDER BY p.key FOR UPDATE OF p
+), them AS MATERIALIZED (
+    SELECT array_agg(key) AS keys, array_agg(due_at) AS times FROM locked
 )
-UPDATE alerting_episode p SET due_at = l.due_at FROM locked l WHERE p.key = l.key
+UPDATE alerting_episode p SET due_at = l.due_at FROM them, unnest(them.keys, them.times) AS l (key, due_at)
+WHERE p.key = l.key
 """
 _OWN = """
 SELECT p.event_id, p.event_started_at, e.metric, e.fingerprint
@@ -152,14 +157,20 @@ def drop_changed(now: datetime) -> int:
     return _resolve([(row[0], row[1], row[2]) for row in _rows(_RULES_GONE, [])], now)
 
 
-def drop_unwatched(subjects: Mapping[str, Sequence[Mapping[str, str]]], now: datetime) -> int:
+def drop_unwatched(
+    subjects: Mapping[str, Sequence[Mapping[str, str]]],
+    now: datetime,
+    lapsed: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
+) -> int:
     """The portal's own alerts about what is not there any more resolve; how many did.
 
-    `subjects`: by metric the label sets that there are.
+    `subjects`: by metric the label sets that there are. `lapsed`: those of which it is known that nothing was mended;
+    nobody is told of a recovery that was none.
     """
     watched = {metric: {keys.fingerprint(labels) for labels in found} for metric, found in subjects.items()}
+    ended = {(metric, keys.fingerprint(labels)) for metric, found in (lapsed or {}).items() for labels in found}
     gone = [
-        (event_id, started_at, NOT_WATCHED)
+        (event_id, started_at, LAPSED if (metric, mark) in ended else NOT_WATCHED)
         for event_id, started_at, metric, mark in _rows(_OWN, [Origin.PORTAL, list(watched)])
         if mark not in watched[metric]
     ]
@@ -178,58 +189,58 @@ def _judged(
 
 
 def _tell(known: catalogue.Catalogue, judged: list[tuple[Happening, str]], now: datetime) -> int:
-    rows = []
-    changed = []
-    counted = []
+    rows, told = [], []
     for event, why in judged:
-        changed.append(event)
-        if why:
-            counted.append(why)
-        elif event.state == EventState.FIRING and _ruled(known, event):
+        if not why and event.state == EventState.FIRING and _ruled(known, event):
             messages = outbox.message_rows(known, known.rules[event.rule_id or 0], event, now)
             event.notified_at = now if messages else None
             rows += messages
+            told.append(event)
+    _write_muted(judged, now)
+    for event, why in judged:
         event.muted_by = why
-    _write_muted(changed)
     made = outbox.insert(rows)
-    muting.count_suppressed(counted)
+    outbox.count_dropped(known, told)
+    repeats = note_repeats([event for event, why in judged if not why], rows, made)
+    muting.count_suppressed(why for _, why in judged)
     if made:
         transaction.on_commit(nudging.nudge)
-    return sum(not event.muted_by for event in changed)
+    return sum(not why for _, why in judged) - repeats
 
 
-def _write_muted(events: Sequence[Happening]) -> None:
+def _write_muted(judged: Sequence[tuple[Happening, str]], now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            "UPDATE alerting_episode SET muted = %s WHERE key = %s", [(event.muted, event.key) for event in events]
+            "UPDATE alerting_episode SET muted = %s WHERE key = %s", [(bool(why), event.key) for event, why in judged]
         )
         # Somebody who acknowledged an event knows of it: nothing is sent, and why not stays to be read.
         cursor.executemany(
-            "UPDATE alerting_event SET muted_by = CASE WHEN %s THEN muted_by ELSE %s END, notified_at = %s "
+            "UPDATE alerting_event SET muted_by = %s, notified_at = %s, annotations = annotations || %s::jsonb "
             "WHERE id = %s AND started_at = %s",
-            [
-                (
-                    event.state != EventState.FIRING and not event.muted_by,
-                    *(event.muted_by, event.notified_at, event.event_id, event.started_at),
-                )
-                for event in events
-            ],
+            [_muting_row(event, why, now) for event, why in judged],
         )
 
 
-def _resolve(found: Sequence[Ending], now: datetime, *, still: str = "") -> int:
+def _muting_row(event: Happening, why: str, now: datetime) -> tuple[Any, ...]:
+    stays = not why and event.state != EventState.FIRING
+    past = {} if stays else muting.trace(event.muted_by, now)
+    return event.muted_by if stays else why, event.notified_at, json.dumps(past), event.event_id, event.started_at
+
+
+def _resolve(found: Sequence[Ending], now: datetime, *, still: str = "true") -> int:
     """Resolve events, each with who or what did it, and tell those who were told. `still`: what must hold of the row
     now that it is locked."""
     resolved = 0
     for chunk in _chunks(found):
         with transaction.atomic():
             known = catalogue.current()
-            wanted = _still(chunk, still, now) if still else chunk
+            wanted = _still(chunk, still, now)
             by_reason: dict[str, list[tuple[UUID, datetime]]] = defaultdict(list)
             for event_id, started_at, why in wanted:
                 by_reason[why].append((event_id, started_at))
             done = [one for why, events in by_reason.items() for one in episodes.resolve(events, now, by=why)]
-            told = tell_recovery(known, done, now)
+            lapsed = {event_id for event_id, _ in by_reason.get(LAPSED, ())}
+            told = tell_recovery(known, [one for one in done if one.event_id not in lapsed], now)
             _after_commit([one.severity for one in done], EventState.RESOLVED, nudge=told > 0)
             resolved += len(done)
     return resolved

@@ -1,13 +1,20 @@
-"""Deliveries that are held back: by a limit to its next window (AD-7), by a provider for as long as it asks (AD-5)."""
+"""Deliveries that are held back: by a limit to its next window (AD-7), by a provider for as long as it asks (AD-5).
+
+None of it is an attempt, or takes anything from a limit.
+"""
 
 from __future__ import annotations
 
+import logging
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from alerting import limits, metrics
 from alerting.claiming import OPEN, Claimed, Connection
+
+log = logging.getLogger(__name__)
 
 #: In a new window the urgent ones are due first, by this much, so that they take from the limit first.
 LEAD_SECONDS = 0.05
@@ -72,6 +79,26 @@ FROM (
     GROUP BY q.id, q.hour_bucket
 ) AS r WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket AND t.lease IS NULL AND t.{OPEN}
 """  # noqa: S608
+#: The longest time that a provider has asked for since the channel was edited.
+_NOTE_REST = """
+INSERT INTO alerting_rest AS t (channel_id, version, until)
+VALUES (%s, %s, statement_timestamp() + make_interval(secs => %s))
+ON CONFLICT (channel_id) DO UPDATE SET version = EXCLUDED.version,
+    until = CASE WHEN t.version = EXCLUDED.version THEN greatest(t.until, EXCLUDED.until) ELSE EXCLUDED.until END
+    WHERE t.version <= EXCLUDED.version
+"""
+#: With the recoveries that were put off for as long as their alarms.
+_WAKE = f"""
+UPDATE alerting_delivery AS t SET waits_for = '', due_at = statement_timestamp()
+FROM (
+    SELECT id, hour_bucket FROM alerting_delivery q WHERE q.channel_id = ANY(%(channels)s) AND q.{OPEN}
+        AND (q.waits_for = 'provider' OR q.waits_for = '' AND q.notice = 'resolved' AND q.status = 'pending')
+        AND q.lease IS NULL AND q.due_at > statement_timestamp() FOR UPDATE SKIP LOCKED
+) AS r WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket
+"""  # noqa: S608
+_END_REST = "DELETE FROM alerting_rest WHERE channel_id = ANY(%(channels)s)"
+#: What no key opens is looked at again after this.
+KEY_SECONDS = 30.0
 #: "opsrecov" in ASCII: an advisory lock of the database.
 _RECOVERIES_LOCK = int.from_bytes(b"opsrecov", "big")
 
@@ -88,13 +115,7 @@ def put_off(connection: Connection, refused: Sequence[tuple[Claimed, str]]) -> N
 
     Raises `psycopg.Error`.
     """
-    columns: list[list[Any]] = [[], [], [], [], []]
-    for row, reason in refused:
-        end = limits.window_end(row.at, reason)
-        until = end + (row.priority * LEAD_SECONDS if reason != "recipient" else 0.0)
-        for column, value in zip(columns, (row.id, row.hour_bucket, row.lease, reason, until), strict=True):
-            column.append(value)
-    connection.execute(_PUT_OFF, columns)
+    _put_off(connection, [(row, reason, _window_end(row, reason)) for row, reason in refused])
     counted = Counter((row.kind, reason) for row, reason in refused)
     for kind, reason, at in _closed(refused):
         given = {"reason": reason, "until": limits.window_end(at, reason), "kind": kind or None}
@@ -104,10 +125,66 @@ def put_off(connection: Connection, refused: Sequence[tuple[Claimed, str]]) -> N
         metrics.THROTTLED.labels(kind, reason).inc(number)
 
 
-def let_channel_rest(connection: Connection, channel_id: int, kind: str, seconds: float) -> None:
-    """Put off what is due for a channel whose provider asks to wait: not an attempt. Raises `psycopg.Error`."""
+def put_off_resting(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
+    """Let what was claimed for a channel that rests wait until that ends; gives the others. Raises `psycopg.Error`."""
+    resting, awake = [], []
+    for row in claimed:
+        left = (row.rests_until or 0.0) - row.at
+        if left > 0.0:
+            resting.append((row, "provider", row.at + _spread(left, row.priority)))
+        else:
+            awake.append(row)
+    if resting:
+        _put_off(connection, resting)
+        for row, *_ in resting:
+            metrics.THROTTLED.labels(row.kind, "provider").inc()
+        rests = {(row.channel_id, row.kind): (row.rests_until or 0.0) - row.at for row, *_ in resting}
+        for (channel_id, kind), left in rests.items():
+            _put_off_due(connection, channel_id, kind, left)
+    return awake
+
+
+def put_off_for_key(connection: Connection, claimed: Sequence[Claimed]) -> None:
+    """Let wait what no key of this process opens. Raises `psycopg.Error`."""
+    _put_off(connection, [(row, "key", row.at + KEY_SECONDS) for row in claimed])
+    log.error("alert_key_missing", extra={"deliveries": len(claimed), "first": claimed[0].id})
+
+
+def let_channel_rest(connection: Connection, channel_id: int, version: int, kind: str, seconds: float) -> None:
+    """Let a channel rest whose provider asks to wait, with what is due for it and what comes. Raises `psycopg.Error`.
+
+    `version`: of the channel's settings that the provider answered to.
+    """
+    connection.execute(_NOTE_REST, [channel_id, version, seconds])
+    _put_off_due(connection, channel_id, kind, seconds)
+
+
+def end_rests(cursor: Any, channel_ids: Iterable[int]) -> None:
+    """What waits for the providers of these channels is due now. Raises the cursor's database error."""
+    given = {"channels": sorted(set(channel_ids))}
+    cursor.execute(_WAKE, given)
+    cursor.execute(_END_REST, given)
+
+
+def _put_off(connection: Connection, rows: Sequence[tuple[Claimed, str, float]]) -> None:
+    columns: list[list[Any]] = [[], [], [], [], []]
+    for row, reason, until in rows:
+        for column, value in zip(columns, (row.id, row.hour_bucket, row.lease, reason, until), strict=True):
+            column.append(value)
+    connection.execute(_PUT_OFF, columns)
+
+
+def _put_off_due(connection: Connection, channel_id: int, kind: str, seconds: float) -> None:
     rested = connection.execute(_REST, {"channel_id": channel_id, "kind": kind, "seconds": seconds}).rowcount
     metrics.THROTTLED.labels(kind, "provider").inc(rested)
+
+
+def _spread(seconds: float, priority: int) -> float:
+    return seconds * (1 + SPREAD * (priority + random.random()) / 4)  # noqa: S311 - no secret
+
+
+def _window_end(row: Claimed, reason: str) -> float:
+    return limits.window_end(row.at, reason) + (row.priority * LEAD_SECONDS if reason != "recipient" else 0.0)
 
 
 def _closed(refused: Sequence[tuple[Claimed, str]]) -> list[tuple[str, str, float]]:

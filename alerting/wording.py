@@ -16,11 +16,13 @@ RULE_DELETED = "the rule was deleted"
 RULE_DISABLED = "the rule was switched off"
 RULE_CHANGED = "the rule was changed"
 NOT_WATCHED = "it is not watched any more"
+LAPSED = "the key has ended"
 #: Of these what was wrong may still be so.
-UNWATCHED = frozenset({RULE_DELETED, RULE_DISABLED, RULE_CHANGED, NOT_WATCHED})
+UNWATCHED = frozenset({RULE_DELETED, RULE_DISABLED, RULE_CHANGED, NOT_WATCHED, LAPSED})
 ENDINGS = {
     NOT_TOLD_AGAIN: "Its sender has not told of it again, so it counts as over.",
     NOT_WATCHED: "What it was about is not watched any more. Nobody knows whether it has recovered.",
+    LAPSED: "The key ended more than a day ago and was neither rotated nor revoked. Whoever uses it is refused.",
     **{
         why: f"Nobody watches it any more, for {why}. The value may still be bad."
         for why in (RULE_DELETED, RULE_DISABLED, RULE_CHANGED)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.urls import reverse
 
 from alerting.models import EventState, Severity
-from alerting.selectors.dashboard import Dashboard
+from alerting.selectors.dashboard import Counts, Dashboard
 from apikeys.selectors import Expiring
 from circuit.selectors import Status as BreakerStatus
 from health.models import Status
@@ -59,6 +59,8 @@ class Overview:
     breaker: BreakerStatus | None
     health: HealthTile | None
     alerts: AlertTile | None
+    #: They are theirs to see, and PostgreSQL does not say how they are.
+    alerts_unknown: bool
     halted: tuple[Item, ...]
     wrong: tuple[Item, ...]
     needs_me: tuple[Item, ...]
@@ -72,12 +74,17 @@ def build_overview(
     log_problem: str = "",
     alerts: Dashboard | None = None,
     sees_deliveries: bool = True,
+    alerts_unknown: bool = False,
 ) -> Overview:
-    """What an operator must know first; None for what is switched off or not theirs to see."""
+    """What an operator must know first; None for what is switched off or not theirs to see.
+
+    `alerts_unknown`: there are none to show because they could not be read.
+    """
     return Overview(
         breaker=breaker,
         health=HealthTile(grid.counts, len(grid.cells)) if grid else None,
         alerts=_alert_tile(alerts, sees_deliveries) if alerts else None,
+        alerts_unknown=alerts_unknown,
         halted=tuple(_halted(breaker)),
         wrong=tuple(
             _wrong(breaker)
@@ -158,12 +165,7 @@ def _wrong_alerts(alerts: Dashboard, grid: Grid | None) -> list[Item]:
     if counts.gate_closed_since:
         text = f"{counts.waiting:,} deliveries wait. Senders are told to try again in a minute."
         items.append(Item("bad", "New alerts are refused", text, link, "Go to the alerts"))
-    if counts.oldest_due:
-        text = (
-            f"The oldest delivery could have gone out at {counts.oldest_due:%H:%M:%S} UTC. Nothing is lost, but nobody "
-            "is told. Check that the process “alerts” is running."
-        )
-        items.append(Item("bad", "Alerts are not being sent", text, link, "Go to the alerts"))
+    items += _standing_still(counts)
     critical = [
         event for event in alerts.active if event.state == EventState.FIRING and event.severity == Severity.CRITICAL
     ]
@@ -180,6 +182,26 @@ def _wrong_alerts(alerts: Dashboard, grid: Grid | None) -> list[Item]:
     return items
 
 
+def _standing_still(counts: Counts) -> list[Item]:
+    """What the process “alerts” does not do: look at what the portal watches, and send (AL-2, AD-2)."""
+    link, check = reverse("admin:alerting"), "Check that the process “alerts” is running."
+    items = []
+    if not counts.watches:
+        at = counts.watched_at
+        text = (
+            f"The portal {f'last looked on {at:%-d %b at %H:%M:%S} UTC' if at else 'has never looked'}. What it "
+            f"watches itself (services, the breaker, queues) is not seen meanwhile. No delivery is lost. {check}"
+        )
+        items.append(Item("bad", "Nobody watches", text, link, "Go to the alerts"))
+    if counts.oldest_due:
+        text = (
+            f"The oldest delivery could have gone out at {counts.oldest_due:%H:%M:%S} UTC. No delivery is lost, but "
+            f"nobody is told. {check}"
+        )
+        items.append(Item("bad", "Alerts are not being sent", text, link, "Go to the alerts"))
+    return items
+
+
 def _waiting_alerts(alerts: Dashboard, sees_deliveries: bool) -> list[Item]:
     """What a person must take up (AL-6, AD-10). No link to what they may not open."""
     counts = alerts.counts
@@ -191,7 +213,8 @@ def _waiting_alerts(alerts: Dashboard, sees_deliveries: bool) -> list[Item]:
         text = "Say that somebody looks after it, so that nobody else has to."
         items.append(Item("warn", title, text, f"{reverse('admin:alerting_events')}?state=firing", "Look at them"))
     if counts.poison:
-        title = "1 message reached nobody" if counts.poison == 1 else f"{counts.poison:,} messages reached nobody"
+        what = "1 message" if counts.poison == 1 else f"{counts.poison:,} messages"
+        title = f"{what} reached nobody, as far as the portal knows"
         text = "The portal tries them no more: retry, or tell people another way."
         items.append(
             Item("warn", title, text, reverse("admin:alerting_poison") if sees_deliveries else "", "Look at the poison")

@@ -16,6 +16,7 @@ from alerting.intake import MOST_ITEMS
 from alerting.models import Severity
 from opsportal.accounts.api import PortalView, caller
 
+TRIGGERED_AT = "At most an hour ago; now, if left out. A resolve of before the alert began ends nothing."
 ALERT: dict[str, Any] = {
     "type": "object",
     "required": ["name"],
@@ -38,7 +39,7 @@ ALERT: dict[str, Any] = {
             "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]*$",
             "description": "Your own name for this alert: under it nobody is told twice within an hour.",
         },
-        "triggered_at": {"type": "string", "format": "date-time", "description": "At most an hour ago; else now."},
+        "triggered_at": {"type": "string", "format": "date-time", "description": TRIGGERED_AT},
         "value": {"type": "number", "description": "What people are shown as the value."},
         "generator_url": {"type": "string", "format": "uri", "maxLength": 500},
     },
@@ -90,13 +91,14 @@ class AlertsView(PortalView):
     def post(self, request: Request) -> Response:
         """Trigger or resolve alerts. What the answer names is in the database: no crash loses it any more.
 
-        All of a request is taken or nothing. An alert that fires already is not a new one.
+        All of a request is taken or nothing. What fires already is no new alert, nor is what ends: both are taken
+        also while new ones are refused.
         """
         try:
-            pressure.require_room()
+            has_room = pressure.has_room()
             signals = payloads.alerts(request.data, timezone.now(), by=caller(request))
-            if not crowding.has_place() and not observing.begins_none(signals):
-                raise crowding.refused()
+            if not (has_room and crowding.has_place()) and not observing.begins_none(signals):
+                raise crowding.refused() if has_room else pressure.refused()
             taken = observing.take(signals)
         except Refused as error:
             return refusal(error)

@@ -1,6 +1,6 @@
 """What alerting keeps. The tables that grow (events, deliveries, attempts, observations) are parted by time in SQL."""
 
-from alerting.models.channels import Channel
+from alerting.models.channels import Channel, Rest
 from alerting.models.deliveries import Attempt, Delivery, Notice, Outcome, Priority, Status
 from alerting.models.events import Episode, Event, EventState, Origin, Series
 from alerting.models.rules import Comparison, Rule, Severity
@@ -21,6 +21,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Priority",
+    "Rest",
     "Revision",
     "Rule",
     "Series",

@@ -32,3 +32,21 @@ class Channel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Rest(models.Model):
+    """Until when a channel's messages wait because its provider asked for it (AD-5).
+
+    Apart from `Channel`, whose changes are audited and make every process read it anew.
+    """
+
+    channel_id = models.BigIntegerField(primary_key=True)
+    #: `Channel.version` of the settings that the provider said it to: an edit ends the rest.
+    version = models.PositiveIntegerField()
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"channel {self.channel_id} rests until {self.until:%Y-%m-%d %H:%M:%S}"

@@ -102,6 +102,8 @@ class Delivery(models.Model):
     settled_at = models.DateTimeField(null=True)
     settled_by = models.CharField(max_length=200, blank=True, default="")
     settled_note = models.CharField(max_length=1000, blank=True, default="")
+    #: The request or task that made it (SLA-5).
+    request_id = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         ordering = ("-id",)

@@ -123,6 +123,8 @@ class Episode(models.Model):
     firing = models.BooleanField(default=False)
     #: When a pending one fires unless it recovers before.
     due_at = models.DateTimeField(null=True)
+    #: From when a pending one waits where that is not its event's start: what began it came late.
+    waits_from = models.DateTimeField(null=True)
     #: When it resolves by itself unless it is told again (Prometheus' `endsAt`).
     expires_at = models.DateTimeField(null=True)
     #: Firing, and its messages are held back; looked at again until that ends.

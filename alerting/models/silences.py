@@ -19,7 +19,12 @@ class Silence(models.Model):
     An event that is still firing when its silence ends is told then.
     """
 
-    rule = models.ForeignKey(Rule, null=True, blank=True, on_delete=models.CASCADE, related_name="silences")
+    #: Stays when the rule is deleted: a silence tells what it held back, and without this number it would fit more.
+    rule = models.ForeignKey(
+        Rule, null=True, blank=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="silences"
+    )
+    #: What the rule was called when it was deleted.
+    rule_name = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     service = models.CharField(max_length=100, blank=True, default="")
     labels = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=300)

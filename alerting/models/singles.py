@@ -20,11 +20,14 @@ class Revision(models.Model):
 
 
 class Gate(models.Model):
-    """Whether new alerts are refused because too many deliveries wait (AD-8)."""
+    """Whether new alerts are refused because too many deliveries wait (AD-8), and when the portal last looked."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     closed = models.BooleanField(default=False)
     since = models.DateTimeField(null=True)
+    #: When the ticker last looked at what the portal watches itself, by PostgreSQL's clock; at first, when this column
+    #: was made. Written by `alerting.ticks`; not a part of the revision, which would have rules read anew.
+    ticked_at = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()

@@ -218,9 +218,14 @@ def _saved(request: HttpRequest, row: Channel, kind: ChannelKind, present: dict[
             expected_version=version,
         )
     except Refused as refusal:
+        more: dict[str, Any] = {"channel": row}
         if isinstance(refusal, StaleForm):
-            form.follow(row.version)
-        return _refused(request, title, form, settings, refusal, kind, channel=row)
+            now = channel_or_404(row.pk)
+            more = {"channel": now, "unticked": settings.removes}
+            form.follow(now.version)
+            settings = settings.follow(_present(now))
+            more["now_is"] = _differences(now, form, settings)
+        return _refused(request, title, form, settings, refusal, kind, **more)
     if changed:
         messages.success(request, f"Saved: {', '.join(changed)}.")
     else:
@@ -250,6 +255,12 @@ def _present(channel: Channel) -> dict[str, Any] | None:
     except (keyring.CannotOpen, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _differences(now: Channel, form: ChannelForm, settings: SettingsForm) -> list[tuple[str, str]]:
+    """What is there now and was not typed: names and values for people, masked."""
+    name = [] if form.cleaned_data["name"] == now.name else [("Name", now.name)]
+    return name + settings.differences()
 
 
 def _why_unusable(channel: Channel) -> str:

@@ -102,6 +102,8 @@ def announcement(reading: Dashboard) -> str:
         parts.append(f"{counts.poison} deliveries poisoned")
     if counts.gate_closed_since:
         parts.append("new alerts are refused")
+    if not counts.watches:
+        parts.append("nobody watches")
     if counts.stands_still:
         parts.append("deliveries are not being sent")
     return f"Alerts: {', '.join(parts)}"

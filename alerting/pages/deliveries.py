@@ -12,14 +12,14 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from alerting.errors import InvalidInput, Refused
 from alerting.forms.deliveries import Chosen, DeliveryFilter, without_addresses
 from alerting.forms.filters import NoteForm
 from alerting.models import Delivery
 from alerting.pages.listings import Listing
-from alerting.pages.showing import show, show_refused
+from alerting.pages.showing import posted_only, show, show_refused
 from alerting.selectors import deliveries as selectors
 from alerting.selectors.delivery_rows import DeliveryRow, delivery_rows
 from alerting.selectors.events import events_by_id
@@ -76,7 +76,7 @@ def delivery(request: HttpRequest, number: int) -> HttpResponse:
         row=row,
         delivery=found,
         members=others,
-        may_retry=row.needs_person and _may_retry(request, row),
+        may_retry=(row.needs_person or row.rests) and _may_retry(request, row),
         may_resolve=row.needs_person and person(request).has_perm("alerting.resolve_delivery"),
     )
 
@@ -88,7 +88,7 @@ def poison(request: HttpRequest) -> HttpResponse:
     return _poison_page(request)
 
 
-@require_POST
+@posted_only("admin:alerting_poison")
 @permission_required("alerting.retry_delivery")
 def retry(request: HttpRequest) -> HttpResponse:
     """Try the chosen ones again, or all of a cause."""
@@ -108,7 +108,7 @@ def retry(request: HttpRequest) -> HttpResponse:
     return redirect(_way_back(request, chosen))
 
 
-@require_POST
+@posted_only("admin:alerting_poison")
 @permission_required("alerting.resolve_delivery")
 def resolve(request: HttpRequest) -> HttpResponse:
     """Ask how it was dealt with, then set the chosen ones aside for good."""

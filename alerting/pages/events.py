@@ -9,15 +9,16 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from alerting.errors import InvalidInput, Refused
 from alerting.forms.events import EventFilter
 from alerting.forms.filters import NoteForm
 from alerting.models import Event, EventState
-from alerting.pages.listings import Listing
-from alerting.pages.showing import show, show_refused
+from alerting.pages.listings import Listing, place_in
+from alerting.pages.showing import posted_only, show, show_refused
 from alerting.selectors import deliveries as delivery_selectors
 from alerting.selectors.delivery_rows import DeliveryRow, delivery_rows
 from alerting.selectors.event_rows import EventRow, event_rows, pairs, safe_url
@@ -81,14 +82,15 @@ def acknowledge(request: HttpRequest, event_id: UUID) -> HttpResponse:
     return redirect("admin:alerting_event", event_id)
 
 
-@require_POST
+@posted_only("admin:alerting_events")
 @permission_required("alerting.acknowledge_event")
 def acknowledge_chosen(request: HttpRequest) -> HttpResponse:
-    """Ask for a note, then take up those that were ticked in the history."""
-    ids = _chosen(request.POST)
+    """Ask for a note, then take up those that were ticked in the history; back to the list as it was filtered."""
+    ids, here = _chosen(request.POST), place_in(request.POST.get("back", ""), EventFilter)
+    back = reverse("admin:alerting_events") + (f"?{here}" if here else "")
     template, title = "alerting/events/acknowledge_chosen.html", "Acknowledge alerts"
     found = events_by_id(ids[: services.MOST_AT_ONCE])
-    more: dict[str, Any] = {"rows": event_rows(found.values(), {}), "ids": ids}
+    more: dict[str, Any] = {"rows": event_rows(found.values(), {}), "ids": ids, "here": here, "back": back}
     if ids and "note" not in request.POST:
         return show(request, template, title, form=NoteForm(help_text=ACKNOWLEDGE_HELP), **more)
     form = NoteForm(request.POST, help_text=ACKNOWLEDGE_HELP)
@@ -98,7 +100,7 @@ def acknowledge_chosen(request: HttpRequest) -> HttpResponse:
         form.errors.clear()
         return show_refused(request, template, title, form=form, refusal=refusal, **more)
     messages.success(request, f"{count} alert{'s' if count > 1 else ''} acknowledged.")
-    return redirect("admin:alerting")
+    return redirect(back)
 
 
 @require_http_methods(["GET", "POST"])
@@ -142,6 +144,7 @@ def listing(query: QueryDict) -> Listing[EventFilter, EventRow]:
         older=_place(events[-1]) if events and (found.more or after) else "",
         newest=not (before or after),
         stopped=found.stopped,
+        here=place_in(query, EventFilter),
     )
 
 

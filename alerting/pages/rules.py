@@ -142,7 +142,7 @@ def delete(request: HttpRequest, number: int) -> HttpResponse:
     more: dict[str, Any] = {
         "rule": row,
         "row": selectors.rule_rows([row])[0],
-        "silences": row.silences.count(),
+        "silences": len(selectors.silences_of(row, timezone.now())),
         "problem": problem,
     }
     return show(request, "alerting/rules/delete.html", f"Delete {row.name}", code=code, **more)

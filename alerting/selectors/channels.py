@@ -66,7 +66,14 @@ class Outcome:
     def stamp(self) -> str:
         """Names what there is to show, so that a page knows whether it shows it already."""
         facts = [(one.delivery.status, len(one.attempts), one.delivery.waits_for) for one in self.tried]
-        return hashlib.sha256(repr((facts, self.nobody_sends)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((facts, self.nobody_sends, self.held_until)).encode()).hexdigest()[:16]
+
+    @property
+    def held_until(self) -> datetime | None:
+        """When the first goes on of what a limit holds; None while one is on its way or is late."""
+        waiting = [one.delivery for one in self.tried if one.status not in (Status.DELIVERED, Status.POISON)]
+        held = [row.due_at for row in waiting if row.waits_for and row.lease is None and row.due_at > self.now]
+        return min(held) if held and len(held) == len(waiting) else None
 
     @property
     def nobody_sends(self) -> bool:

@@ -6,15 +6,18 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import Error
-from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, Min, OuterRef, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerting.models import Delivery, Event, EventState, Gate, Notice, Origin, Rule, Severity
 from alerting.selectors.deliveries import OPEN, poisoned
 from alerting.selectors.events import ACTIVE, Told, masked, told
+from alerting.ticks import STANDS_AFTER
 
 #: Within one process a reading serves everybody for so long.
 SHARED_SECONDS = 1.0
@@ -26,7 +29,10 @@ MOST_RESOLVED = 10
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of one moment. `oldest_due`: since when the longest overdue delivery could have been sent."""
+    """The numbers of one moment. `oldest_due`: since when the longest overdue delivery could have been sent.
+
+    `watches`: whether the portal looks at what it watches itself; `watched_at`: when it last did, None for never.
+    """
 
     firing: int = 0
     critical: int = 0
@@ -37,6 +43,8 @@ class Counts:
     oldest_due: datetime | None = None
     poison: int = 0
     gate_closed_since: datetime | None = None
+    watches: bool = True
+    watched_at: datetime | None = None
     silent_rules: int = 0
     enabled_rules: int = 0
 
@@ -140,7 +148,7 @@ def read_counts(now: datetime) -> Counts:
     deliveries = Delivery.objects.filter(status__in=OPEN).aggregate(
         waiting=Count("id"), oldest_waiting=Min("created_at")
     )
-    gate = Gate.objects.filter(pk=1, closed=True).first()
+    gate = _gate()
     rules = Rule.objects.filter(enabled=True).aggregate(
         enabled_rules=Count("id", distinct=True),
         heard=Count("id", filter=Q(channels__enabled=True) | Q(trips_breaker=True), distinct=True),
@@ -150,10 +158,18 @@ def read_counts(now: datetime) -> Counts:
         **deliveries,
         oldest_due=_oldest_due(now),
         poison=poisoned().count(),
-        gate_closed_since=(gate.since or now) if gate else None,
+        gate_closed_since=(gate.since or now) if gate.closed else None,
+        watches=bool(gate.ticks),
+        watched_at=gate.ticked_at,
         silent_rules=rules["enabled_rules"] - rules["heard"],
         enabled_rules=rules["enabled_rules"],
     )
+
+
+def _gate() -> Any:
+    """The row, with `ticks`: whether the ticker has reported of late, by PostgreSQL's clock, as it is written."""
+    fresh = Q(ticked_at__gte=Now() - timedelta(seconds=STANDS_AFTER))
+    return Gate.objects.annotate(ticks=ExpressionWrapper(fresh, output_field=BooleanField())).get(pk=1)
 
 
 def _oldest_due(now: datetime) -> datetime | None:

@@ -15,6 +15,7 @@ LIMITS = {
     "recipient": "the limit of the recipient",
     "global": "the limit of all channels",
     "provider": "the provider, which asked for a pause",
+    "key": "an encryption key that the dispatcher was not given (FIELD_ENCRYPTION_KEYS); after an hour it is poison",
 }
 _OUTCOME_TONES = {
     Outcome.DELIVERED: "ok",
@@ -72,6 +73,13 @@ class DeliveryRow:
         return self.delivery.status == Status.POISON and not self.settled
 
     @property
+    def rests(self) -> bool:
+        """Whether it waits because its provider asked for it, which a retry ends."""
+        delivery = self.delivery
+        waits = delivery.status in (Status.PENDING, Status.FAILED) and delivery.waits_for == "provider"
+        return waits and delivery.lease is None and delivery.merged_into is None and delivery.due_at > self.now
+
+    @property
     def tone(self) -> str:
         """The colours of its status."""
         return "unknown" if self.settled else Status(self.delivery.status).tone
@@ -121,6 +129,8 @@ class DeliveryRow:
             )
         if delivery.due_at > self.now and delivery.waits_for:
             return f"Waits for {LIMITS.get(delivery.waits_for, 'a limit')}; waiting is no attempt."
+        if delivery.due_at > self.now and delivery.notice == Notice.RESOLVED and not delivery.attempts:
+            return "Waits until the alarm is delivered."
         if delivery.due_at > self.now:
             return "Waits for its next attempt."
         return "Due: the next dispatcher that is free sends it."

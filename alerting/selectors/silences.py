@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
 from alerting.models import Event, EventState, Silence
+from alerting.muting import BY_SILENCE, held_back_name
+from alerting.selectors.paging import TooSlow, limited
 from alerting.wording import label_words
 
 
@@ -61,11 +64,17 @@ def silence_row(silence: Silence, now: datetime) -> SilenceRow:
 
 
 def what_words(silence: Silence) -> str:
-    """`rule Orders are slow, service orders, symbol=AAPL`: all of it must fit."""
-    parts = [f"rule “{silence.rule.name}”"] if silence.rule else []
+    """`rule “Orders are slow”, service orders, symbol=AAPL`: all of it must fit."""
+    parts = []
+    if silence.rule_id is not None:
+        parts = [f"rule “{silence.rule.name}”" if silence.rule else _deleted_rule(silence.rule_name)]
     parts += [f"service {silence.service}"] if silence.service else []
     parts += [label_words(silence.labels)] if silence.labels else []
     return ", ".join(parts)
+
+
+def _deleted_rule(name: str) -> str:
+    return f"rule “{name}” (deleted)" if name else "a rule that was deleted"
 
 
 def count_open(silence: Silence) -> int:
@@ -81,6 +90,15 @@ def count_open(silence: Silence) -> int:
 
 
 def held_back(silence: Silence, *, newest: int = 100) -> list[Event]:
-    """The newest alerts whose messages it holds or held back until they were over."""
-    found = Event.objects.filter(muted_by=f"silence:{silence.pk}").exclude(muted_by="")
-    return list(found.order_by("-started_at", "-id")[:newest])
+    """The newest alerts whose messages it holds or held back, those too that were told when it ended."""
+    muted_by = f"{BY_SILENCE}{silence.pk}"
+    found = Event.objects.filter(muted_by=muted_by).exclude(muted_by="").order_by("-started_at", "-id")
+    events = list(found[:newest])
+    # No index finds the others. As many as were counted are looked for, backwards from its end: that is near by.
+    missing = min(silence.suppressed, newest) - len(events)
+    if missing > 0:
+        until = silence.ended_at or silence.ends_at
+        later = Event.objects.filter(annotations__has_key=held_back_name(muted_by), started_at__lte=until)
+        with suppress(TooSlow), limited():
+            events += later.exclude(muted_by=muted_by).order_by("-started_at", "-id")[:missing]
+    return sorted(events, key=lambda event: (event.started_at, event.pk), reverse=True)

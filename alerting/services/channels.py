@@ -12,17 +12,20 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 from pydantic import SecretStr, ValidationError
 
+from alerting import waiting
 from alerting.channels import KINDS
 from alerting.channels.base import ChannelKind, ChannelSettings
 from alerting.channels.opening import CannotUse, open_row, seal_settings
+from alerting.claiming import OPEN
 from alerting.draft import InvalidFields
 from alerting.errors import InvalidInput, StaleForm, WrongState
 from alerting.models import Channel, Rule
+from alerting.nudging import nudge
 from alerting.services import turns
 from opsportal.accounts.actors import Actor
 from opsportal.accounts.records import plain_text
@@ -34,6 +37,16 @@ log = logging.getLogger(__name__)
 NAME_MAX = 100
 STALE = "Somebody else has changed this channel meanwhile. Nothing was saved: look at it again, then save again."
 GONE = "This channel was deleted meanwhile. Nothing was changed."
+#: What a dispatcher has just now is passed over, and waited for by nobody: it sees by itself that the channel is off.
+_HOLD_NO_LONGER = f"""
+UPDATE alerting_delivery AS t SET due_at = statement_timestamp(), waits_for = ''
+FROM (
+    SELECT id, hour_bucket FROM alerting_delivery
+    WHERE channel_id = %s AND {OPEN} AND lease IS NULL AND merged_into IS NULL
+        AND (due_at > statement_timestamp() OR waits_for <> '')
+    FOR UPDATE SKIP LOCKED
+) AS r WHERE t.id = r.id AND t.hour_bucket = r.hour_bucket
+"""  # noqa: S608 - our own constants
 #: Rules that a refusal names before it says how many more there are.
 _NAMED = 5
 
@@ -112,6 +125,8 @@ def set_enabled(channel: Channel, enabled: bool, *, by: Actor, expected_version:
         now.enabled = enabled
         _save(now, "enabled")
         _audit("channel_update", now, by, {"changed": ["Switched on" if enabled else "Switched off"]})
+        if not enabled:
+            _hold_no_longer(now)
     return True
 
 
@@ -128,6 +143,8 @@ def delete_channel(channel: Channel, *, by: Actor, expected_version: int | None 
                 "rules first, or switch it off."
             )
         _audit("channel_delete", now, by, {"shown": now.shown})
+        _end_rest(now)
+        _hold_no_longer(now)
         now.delete()
 
 
@@ -179,6 +196,13 @@ def objections(kind: str, name: str, settings: Mapping[str, Any]) -> dict[str, s
     return {}
 
 
+def _hold_no_longer(channel: Channel) -> None:
+    """Let dispatchers take at once what waits over this channel, so that it becomes poison with the reason."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD_NO_LONGER, [channel.pk])
+    transaction.on_commit(nudge)
+
+
 def _judged(kind: str, name: str, settings: Mapping[str, Any]) -> tuple[ChannelKind, ChannelSettings]:
     """Kind and settings, with every error at once, also of the name."""
     found = KINDS.get(kind) if isinstance(kind, str) else None
@@ -218,6 +242,14 @@ def _locked(channel: Channel, expected_version: int | None) -> Channel:
 def _save(channel: Channel, *fields: str) -> None:
     channel.version, channel.changed_at = channel.version + 1, timezone.now()
     channel.save(update_fields=[*fields, "version", "changed_at"])
+    _end_rest(channel)
+
+
+def _end_rest(channel: Channel) -> None:
+    """What waits because the provider asked for it waits no longer: what it said was said to what was set before."""
+    with connection.cursor() as cursor:
+        waiting.end_rests(cursor, [channel.pk])
+    transaction.on_commit(nudge)
 
 
 def _differences(now: Channel, kind: ChannelKind, checked: ChannelSettings) -> list[str]:

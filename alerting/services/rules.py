@@ -16,7 +16,7 @@ from django.utils import timezone
 from alerting.draft import InvalidFields, RuleDraft, drafted
 from alerting.errors import InvalidInput, StaleForm, WrongState
 from alerting.models import Channel, Rule
-from alerting.services import turns
+from alerting.services import silences, turns
 from alerting.wording import condition_words
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.audit import recorder
@@ -101,7 +101,7 @@ def set_enabled(rule: Rule, enabled: bool, *, by: Actor, expected_version: int |
 
 
 def delete_rule(rule: Rule, *, by: Actor, expected_version: int | None = None) -> None:
-    """Delete a rule with its silences. Its open alerts end; what it fired before stays in the history.
+    """Delete a rule. Its open alerts and its silences end; what it fired and what they held back stays in the history.
 
     Raises `PermissionRefused`, `StaleForm`, and `WrongState` when it is gone already.
     """
@@ -112,7 +112,7 @@ def delete_rule(rule: Rule, *, by: Actor, expected_version: int | None = None) -
         details = {
             "condition": condition_words(now.metric, now.comparison, now.threshold, now.for_seconds, now.labels),
             "channels": [channel.name for channel in now.channels.all()],
-            "silences": now.silences.count(),
+            "silences": silences.end_those_of(now, by=by),
             "trips_breaker": now.trips_breaker,
         }
         _audit("alert_rule_delete", now, by, details)

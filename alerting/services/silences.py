@@ -103,6 +103,19 @@ def end_silence(silence: Silence, *, by: Actor, now: datetime | None = None) -> 
     return row
 
 
+def end_those_of(rule: Rule, *, by: Actor) -> int:
+    """End the silences of a rule that is about to be deleted, part of that change; how many. All keep its name."""
+    now = timezone.now()
+    rows = list(rule.silences.select_for_update().order_by("pk"))
+    ended = [row for row in rows if row.ended_at is None and row.ends_at > now]
+    for row in ended:
+        row.ended_at, row.ended_by = now, by.label[:200]
+    for row in rows:
+        row.rule_name = rule.name
+        row.save(update_fields=["rule_name", "ended_at", "ended_by"])
+    return len(ended)
+
+
 def version_of(silence: Silence) -> str:
     """Names the state of a row, so that nothing is overwritten unseen."""
     facts = [
@@ -115,7 +128,7 @@ def version_of(silence: Silence) -> str:
 def _locked(silence: Silence, now: datetime) -> Silence:
     row = Silence.objects.select_for_update(of=("self",)).select_related("rule").filter(pk=silence.pk).first()
     if row is None:
-        raise WrongState("This silence is gone: its rule was deleted. Nothing was changed.")
+        raise WrongState("This silence is gone. Nothing was changed.")
     if row.ended_at is not None:
         raise WrongState(f"{row.ended_by} ended this silence already. Nothing was changed.")
     if row.ends_at <= now:
@@ -213,7 +226,7 @@ def _audit(event: str, silence: Silence, *, by: Actor, reason: str, details: Map
         resource_type="alert_silence",
         resource_id=str(silence.pk),
         details={
-            "rule": silence.rule.name if silence.rule else None,
+            "rule": silence.rule.name if silence.rule else silence.rule_name or None,
             "service": silence.service,
             "labels": label_words(silence.labels),
             "from": silence.starts_at.isoformat(),

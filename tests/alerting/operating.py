@@ -8,12 +8,14 @@ from typing import Any
 from django.test import Client
 from django.utils import timezone
 
+from alerting.channels.email import EmailSettings
 from alerting.models import Attempt, Channel, Delivery, Episode, Event, EventState, Outcome, Status
-from tests.alerting.outgoing import a_delivery, an_event
+from tests.alerting.outgoing import a_delivery, an_event, make_channel
 
 #: An address that no page may show.
 ADDRESS = "anna.secret@example.com"
 SHOWN = "***@example.com"
+EVERYBODY = (ADDRESS, "bert@example.com", *(f"{letter}@example.com" for letter in "bcdh01"))
 
 
 def signed_in(user: Any) -> Client:
@@ -31,8 +33,9 @@ def text(client: Client, path: str) -> str:
 
 
 def mail_channel(name: str = "Desk by mail") -> Channel:
-    """A channel by e-mail. What is sealed in it is not read by any page."""
-    return Channel.objects.create(name=name, kind="email", sealed="")
+    """A channel by e-mail to whoever the tests name. What is sealed in it is not read by any page."""
+    settings = EmailSettings(recipients=list(EVERYBODY), sender="portal@example.com", smtp_host="smtp.example.com")
+    return make_channel("email", settings, name)
 
 
 def an_alert(number: int = 0, *, ago: float = 60, **fields: Any) -> Event:

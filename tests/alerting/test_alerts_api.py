@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from alerting import pressure
 from alerting.models import Delivery, Episode, Event, Rule
 from tests.alerting.ruling import a_rule, an_external_rule, hook
 from tests.api.conftest import key_of
@@ -245,3 +246,17 @@ def test_runbook__of_another_scheme__is_left_out(sender: Client, address: str) -
     an_external_rule(hook())
     assert post(sender, {"name": "a", "annotations": {"runbook_url": address}}).status_code == 202
     assert Event.objects.get().runbook_url == ""
+
+
+def test_alerts__queue_is_full__only_new_ones_are_refused(sender: Client, settings: Any) -> None:
+    """AD-8: what ends, or fires already, makes no new alert; a request that holds a new one is refused whole."""
+    an_external_rule(hook())
+    post(sender, {"alerts": [{"name": "a"}, {"name": "b"}]})
+    settings.ALERT_QUEUE_FULL, settings.ALERT_QUEUE_RESUME = 1, 1
+    pressure.forget_depth()
+    answer = post(sender, {"alerts": [{"name": "a", "status": "resolved"}, {"name": "c"}]})
+    assert (answer.status_code, answer["Retry-After"]) == (503, "60") and Event.objects.count() == 2
+    assert not Event.objects.filter(state="resolved").exists()
+    assert post(sender, {"alerts": [{"name": "a", "status": "resolved"}, {"name": "b"}]}).status_code == 202
+    assert Event.objects.get(state="resolved").labels == {"alertname": "a"}
+    assert post(sender, {"name": ""}).status_code == 422

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from alerting.channels.opening import open_row, recipients_of
 from alerting.draft import InvalidFields
 from alerting.errors import StaleForm, WrongState
-from alerting.models import Channel, Rule
+from alerting.models import Channel, Delivery, Rule
 from alerting.services import channels as services
 from alerting.services import rules
 from opsportal.accounts.actors import Actor, PermissionRefused
 from opsportal.audit.models import Entry
 from opsportal.secrets import keyring
+from tests.alerting.outgoing import queue
 from tests.conftest import Users
 from tests.desk import DESK
 
@@ -176,6 +180,35 @@ def test_left_without__channel_off__names_the_rules_that_would_tell_nobody() -> 
     rule("first and third", first, third)
     rule("off itself", first, enabled=False)
     assert [one.name for one in services.left_without(first)] == ["first and one that is off", "only first"]
+
+
+@pytest.mark.parametrize("change", ["switched off", "deleted"])
+def test_set_enabled_and_delete__what_a_limit_holds__is_due_now(change: str) -> None:
+    """AC-2, AD-7: held until the hour's end it would be no poison yet, as the page has said that it is."""
+    channel, other = hook(), hook("other")
+    later = timezone.now() + timedelta(minutes=40)
+    held, retried = queue(channel, ["a", "b"], due_at=later, waits_for="recipient", waits=1)
+    claimed, member, elsewhere = queue(channel, ["c", "d", "e"], due_at=later, waits_for="recipient")
+    Delivery.objects.filter(pk=retried.pk).update(status="failed", waits_for="")
+    Delivery.objects.filter(pk=claimed.pk).update(lease=uuid.uuid4())
+    Delivery.objects.filter(pk=member.pk).update(merged_into=held.pk)
+    Delivery.objects.filter(pk=elsewhere.pk).update(channel_id=other.pk)
+    if change == "deleted":
+        services.delete_channel(channel, by=DESK)
+    else:
+        services.set_enabled(channel, False, by=DESK)
+    free = Delivery.objects.filter(due_at__lte=timezone.now(), waits_for="").values_list("pk", flat=True)
+    assert sorted(free) == [held.pk, retried.pk]
+    assert Delivery.objects.filter(due_at=later).count() == 3
+
+
+def test_set_enabled__on_again__leaves_what_waits_alone() -> None:
+    """AD-7: a limit is not passed by switching a channel off and on."""
+    channel = hook(enabled=False)
+    later = timezone.now() + timedelta(minutes=40)
+    queue(channel, ["a"], due_at=later, waits_for="recipient")
+    services.set_enabled(channel, True, by=DESK)
+    assert Delivery.objects.get().due_at == later
 
 
 def test_delete_channel__in_use__is_refused_with_the_rules() -> None:

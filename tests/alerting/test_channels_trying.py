@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from alerting.models import Channel, Delivery, Event, EventState, Notice, Origin, Status
 from alerting.services import channels, trying
@@ -68,6 +71,24 @@ def test_send_test__nobody_sends__is_said_after_a_while(users: Users) -> None:
     Event.objects.update(started_at=event.started_at - trying.WINDOW)
     assert "process “alerts”" in client.get(path).content.decode()
     assert client.get(poll).status_code == 200
+
+
+@pytest.mark.django_db
+def test_send_test__held_by_a_limit__says_until_when_and_what_to_do(users: Users) -> None:
+    """AC-2, AD-7: nobody waits in front of “under way” for an hour."""
+    channel = hook("https://hooks.example.com/x")
+    event = trying.send_test(channel, by=DESK)
+    until_then = timezone.now().replace(microsecond=0) + timedelta(minutes=25)
+    path = f"/admin/alerting/channels/{channel.pk}/tests/{event.pk}/"
+    client = signed_in(users.viewer)
+    poll = client.get(path).content.decode().partition('id="tested" hx-get="')[2].partition('"')[0]
+    held = {"due_at": until_then, "waits_for": "recipient", "waits": 1}
+    Delivery.objects.update(**held)
+    page = client.get(path).content.decode()
+    assert client.get(poll).status_code == 200
+    assert "Under way" not in page and "Held until" in page and until_then.isoformat() in page
+    Delivery.objects.update(lease=uuid.uuid4())
+    assert "Under way" in client.get(path).content.decode(), "it is being sent"
 
 
 @pytest.mark.django_db

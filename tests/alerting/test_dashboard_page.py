@@ -204,7 +204,8 @@ def test_overview__poison__needs_somebody(users: Any) -> None:
     """AD-10."""
     poison(an_alert(severity=2), mail_channel())
     html = read(signed_in(users.viewer), "/admin/")
-    assert "1 message reached nobody" in html and 'id="overview-poison"' in html
+    assert "1 message reached nobody, as far as the portal knows" in html and 'id="overview-poison"' in html
+    assert "<span>reached nobody, as far as the portal knows</span>" in html  # the tile says it, too
 
 
 def test_overview__without_alerting__is_silent(users: Any, settings: Any) -> None:
@@ -213,7 +214,7 @@ def test_overview__without_alerting__is_silent(users: Any, settings: Any) -> Non
     client = signed_in(users.viewer)
     assert "critical one" in read(client, "/admin/")  # which also loads the addresses, with alerting's among them
     settings.FEATURES = {**settings.FEATURES, "alerting": False}
-    assert "critical one" not in read(client, "/admin/")
+    assert "critical one" not in (html := read(client, "/admin/")) and "overview-alerts" not in html
 
 
 def test_pages__postgresql_stopped__say_so_and_the_overview_stays(users: Any, postgres_server: Any) -> None:
@@ -225,6 +226,7 @@ def test_pages__postgresql_stopped__say_so_and_the_overview_stays(users: Any, po
         probes.probe_postgresql.forget()
         overview = client.get("/admin/")
         assert overview.status_code == 200 and "PostgreSQL does not answer" in overview.content.decode()
+        assert "Nothing is evaluated or sent until PostgreSQL answers." in overview.content.decode()
         for path in (PAGE, FRAGMENT, "/admin/alerting/events/", "/admin/alerting/deliveries/"):
             forget_dashboard()
             assert client.get(path).status_code == 503, path

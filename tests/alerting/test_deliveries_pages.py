@@ -88,6 +88,30 @@ def test_list__says_what_each_waits_for(users: Any) -> None:
         assert words in html, words
 
 
+def test_list__recovery_before_its_alarm__says_what_it_waits_for(users: Any) -> None:
+    """AD-12: it has no attempt behind it that a next one could follow."""
+    later = timezone.now() + timedelta(minutes=5)
+    a_message(an_alert(), mail_channel(), notice="resolved", due_at=later)
+    assert "Waits until the alarm is delivered." in text(signed_in(users.viewer), LIST)
+
+
+def test_list__filters__are_told_without_what_was_pasted(users: Any) -> None:
+    """AC-5, AK-9: the line above the folded filters holds words, and no address or key."""
+    channel = mail_channel("Desk & floor")
+    html = text(signed_in(users.viewer), f"{LIST}?channel={channel.pk}&status=waiting&kind={ADDRESS}")
+    told = re.search(r"fold__told[^>]*>([^<]*)<", html)
+    assert told and told[1].startswith(": Status: waiting, Channel: Desk &amp; floor, Kind: ")
+    assert "anna" not in told[1]
+
+
+@pytest.mark.parametrize("path", ["retry/", "resolve/"])
+def test_poison__address_of_a_form_opened__leads_to_the_poison(users: Any, path: str) -> None:
+    """AD-10: it stands in the address bar after a form was sent; opening it does nothing."""
+    answer = signed_in(users.operator).get(LIST + path)
+    assert answer.status_code == 302 and answer["Location"] == f"{LIST}poison/"
+    assert signed_in(users.operator).put(LIST + path).status_code == 405
+
+
 def test_list__address_typed__leaves_the_address_bar(users: Any) -> None:
     """AC-5: looked for by its masked form; the page that answers has a clean address."""
     made = some_deliveries()
@@ -268,3 +292,19 @@ def test_delivery__waits_for_its_recipients_hour__says_that_critical_ones_wait_t
     row = a_message(an_alert(severity=0), mail_channel(), waits=1, waits_for="recipient", due_at=later)
     for path in (LIST, f"{LIST}{row.pk}/"):
         assert "critical ones are held, too" in text(signed_in(users.viewer), path)
+
+
+@pytest.mark.parametrize(("waits_for", "offered"), [("provider", True), ("channel", False), ("key", False)])
+def test_delivery__waits_for_its_provider__can_be_tried_now(users: Any, waits_for: str, offered: bool) -> None:
+    """AD-5, AD-10: whoever knows better than the provider need not wait for it; a limit is nobody's to end."""
+    later = timezone.now() + timedelta(hours=5)
+    row = a_message(an_alert(), mail_channel(), waits=1, waits_for=waits_for, due_at=later)
+    client = signed_in(users.operator)
+    html = text(client, f"{LIST}{row.pk}/")
+    assert ("Try now all that waits for this provider" in html) is offered
+    assert ("FIELD_ENCRYPTION_KEYS" in html) is (waits_for == "key")
+    answer = client.post(f"{LIST}retry/", {"delivery": str(row.pk), "from": "delivery"})
+    assert answer.status_code == (302 if offered else 409)
+    row.refresh_from_db()
+    assert (row.due_at <= timezone.now()) is offered
+    assert "Try now" not in text(signed_in(users.viewer), f"{LIST}{row.pk}/")

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from alerting import keys
 from alerting.errors import InvalidInput, WrongState
-from alerting.models import Delivery, EventState, Notice, Status
+from alerting.models import Channel, Delivery, EventState, Notice, Status
 from alerting.nudging import WAKE
 from alerting.services import deliveries as services
 from opsportal.accounts.actors import Actor, PermissionRefused
@@ -142,11 +142,28 @@ def test_retry__channel_that_could_not_be_used__tells_its_recipients_once_it_can
 
 def test_retry__channel_that_still_cannot_be_used__says_so(users: Any) -> None:
     """AD-10: a retry that could only fail is refused with what to do."""
-    channel = mail_channel()  # sealed with no key of ours
+    channel = Channel.objects.create(name="lost", kind="email", sealed="")  # sealed with no key of ours
     stand_in = poison(an_alert(), channel, recipient_sealed="", recipient_shown="nobody")
     with pytest.raises(WrongState, match="still cannot be used"):
         services.retry_deliveries([stand_in.pk], by=Actor.of(users.operator))
     assert as_now(stand_in).settled_at is None
+
+
+@pytest.mark.parametrize("left", ["switched off", "deleted", "other one on"])
+def test_retry__channel_is_off_or_gone__is_refused_and_stays_poison(users: Any, left: str) -> None:
+    """AD-10: it would be poison again at once; what can go out does, and the rest is counted as left."""
+    off = make_webhook("https://hooks.example.com/off", "off", enabled=False)
+    row = poison(an_alert(), off, "https://hooks.example.com/off")
+    if left == "deleted":
+        off.delete()
+    if left == "other one on":
+        other = poison(an_alert(2), mail_channel())
+        done = services.retry_deliveries([row.pk, other.pk], by=Actor.of(users.operator))
+        assert (done.count, done.left, as_now(other).status) == (1, 1, Status.PENDING)
+    else:
+        with pytest.raises(WrongState, match="still cannot be used"):
+            services.retry_deliveries([row.pk], by=Actor.of(users.operator))
+    assert as_now(row).status == Status.POISON and as_now(row).settled_at is None
 
 
 @pytest.mark.parametrize("notice", [Notice.FIRING, Notice.RESOLVED, Notice.TEST])

@@ -241,6 +241,36 @@ def test_history__chosen_nonsense__is_refused_in_words(users: Any, data: Any) ->
     assert answer.status_code in (409, 422) and "banner--bad" in answer.content.decode()
 
 
+def test_history__chosen__comes_back_to_the_list_as_it_was_filtered(users: Any) -> None:
+    """AL-6, AL-9: after the note, on Cancel, and where nothing was ticked; only what the list knows is carried."""
+    event, client = an_alert(1, severity=0), signed_in(users.operator)
+    query = "severity=critical&state=firing"
+    assert f'name="back" value="{query.replace("&", "&amp;")}"' in text(client, f"{EVENTS}?{query}&x=1")
+    carried = {"back": f"{query}&next=//evil.example&before=x&label=%00a%3Db"}
+    kept = f"{EVENTS}?severity=critical&state=firing&label=%00a%3Db&before=x"
+    for posted in ({"event": str(event.pk)}, {}):
+        answer = client.post(f"{EVENTS}acknowledge/", {**posted, **carried})
+        assert f'href="{kept.replace("&", "&amp;")}"' in answer.content.decode()
+        assert "evil" not in answer.content.decode()
+    done = client.post(f"{EVENTS}acknowledge/", {"event": str(event.pk), "note": "", **carried})
+    assert done.status_code == 302 and done["Location"] == kept
+    assert client.get(kept).status_code == 200
+
+
+@pytest.mark.parametrize("back", ["", "\x00", "&" * 5_000, "severity", "%ff=%", "//evil.example/?severity=critical"])
+def test_history__chosen_with_nonsense_to_come_back_to__comes_back_to_the_list(users: Any, back: str) -> None:
+    """Q-5."""
+    event = an_alert(1)
+    answer = signed_in(users.operator).post(f"{EVENTS}acknowledge/", {"event": str(event.pk), "note": "", "back": back})
+    assert answer.status_code == 302 and answer["Location"] == EVENTS
+
+
+def test_acknowledge_chosen__address_opened__leads_to_the_history(users: Any) -> None:
+    """AL-6: it stands in the address bar after the form was sent; opening it does nothing."""
+    answer = signed_in(users.operator).get(f"{EVENTS}acknowledge/")
+    assert answer.status_code == 302 and answer["Location"] == EVENTS
+
+
 def test_resolve__form__asks_why_then_ends_it(users: Any) -> None:
     """AL-3: without a note nothing happens; with one it is over."""
     event, client = an_alert(rule_id=None), signed_in(users.operator)

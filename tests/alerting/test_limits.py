@@ -79,6 +79,45 @@ def test_script__over_one_limit__takes_from_none(redis: redis_client.Redis, sett
     assert not redis.exists("ratelimit:recipient:c:2025121814", "ratelimit:recipient:e:2025121814")
 
 
+def test_script__recipient_has_another_name__what_was_sent_under_it_counts(
+    redis: redis_client.Redis, settings: Any
+) -> None:
+    """AD-6, AD-9: a new secret of the hash gives nobody a second hour's worth; who counts makes no difference."""
+    redis.set(limits.MARK, "1")
+    used = Used()
+    old, new = asked(recipient="old", channel=0), Asked("email", "new", 0, 2, AT, other_hash="old")
+    back = Asked("email", "old", 0, 2, AT, other_hash="new")
+    batches = [[old], [new, new, back], [new]]
+    assert [limits.take(batch) for batch in batches] == [[""], ["", "recipient", "recipient"], ["recipient"]]
+    assert [limits.take_counted(used, batch) for batch in batches] == [
+        [""],
+        ["", "recipient", "recipient"],
+        ["recipient"],
+    ]
+    assert redis.get(limits.recipient_key("old", AT)) == redis.get(limits.recipient_key("new", AT)) == "1"
+
+
+@pytest.mark.parametrize("counter", ["redis", "postgresql"])
+def test_recipient__secret_of_the_hash_is_new__has_one_limit_still(
+    hook: Hook, settings: Any, redis: redis_client.Redis, redis_server: Any, counter: str
+) -> None:
+    """AD-6, AD-9: as long as the previous secret is set, what went out under it counts."""
+    settings.ALERT_RECIPIENT_LIMITS = {"webhook": 3}
+    away_from_the_edge(seconds=20, of=3600)
+    with ExitStack() as stack:
+        if counter == "postgresql":
+            stack.enter_context(redis_server.stopped())
+        queue(hook.channel, hook.recipients(1) * 2)
+        with dispatching():
+            until(all_are(Status.DELIVERED))
+            settings.ALERT_RECIPIENT_HASH_SECRET_PREVIOUS = settings.ALERT_RECIPIENT_HASH_SECRET
+            settings.ALERT_RECIPIENT_HASH_SECRET = "n" * 40
+            queue(hook.channel, hook.recipients(1) * 4)
+            nudge()
+            until(lambda: Delivery.objects.filter(waits_for="recipient").count() == 3)
+    assert len(hook.sent()) == 3
+
+
 def test_script__and_the_count_by_postgresql__decide_alike(redis: redis_client.Redis, settings: Any) -> None:
     """AD-6: whoever counts, the same batch gets the same answers; 40 random ones, one after the other."""
     settings.ALERT_GLOBAL_LIMIT = 60

@@ -246,3 +246,51 @@ def test_cause__planned_work_on_the_parent__explains_the_service() -> None:
     take(down("database"))
     take(down("orders"))
     assert not Delivery.objects.exists() and upkeep.tell_muted(timezone.now()) == 0
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
+@pytest.mark.parametrize(
+    ("channels", "silenced", "explains"),
+    [
+        (1, None, True),
+        (0, None, False),
+        (1, (-HOUR, 2 * HOUR), False),
+        (1, (-HOUR, HOUR / 4), True),
+        (1, (HOUR / 4, 2 * HOUR), False),
+    ],
+    ids=["told", "no channel", "silenced", "silence ends before it fires", "silence begins before it fires"],
+)
+def test_cause__parent_waits_still__explains_only_if_it_will_be_told(
+    together: bool, channels: int, silenced: Any, explains: bool
+) -> None:
+    """HM-12: pages once, and not never: who will hear of the parent when its time has come?"""
+    desk = Desk()
+    desk.has("orders", Status.UNREACHABLE, desk.has("database", Status.UNREACHABLE))
+    desk.tell()
+    a_rule(hook(), metric="service_down", threshold=1.0, labels={"service": "orders"})
+    about = {"metric": "service_down", "threshold": 1.0, "labels": {"service": "database"}}
+    parents = a_rule(*map(hook, range(1, channels + 1)), **about, for_seconds=1_800)
+    if silenced:
+        begins, ends = (timezone.now() + offset for offset in silenced)
+        silence(rule=parents, starts_at=begins, ends_at=ends)
+    for batch in ([down("database"), down("orders")],) if together else ([down("database")], [down("orders")]):
+        take(*batch)
+    upkeep.tell_muted(timezone.now())
+    assert bool(Event.objects.get(labels__service="orders").muted_by) == explains
+
+
+@pytest.mark.parametrize("rule", ["without a channel", "none"])
+def test_cause__planned_work_on_a_parent_that_no_rule_tells_of__explains_the_service(rule: str) -> None:
+    """HM-11: whoever planned it knows, whether or not anybody would be told; when it ends the service is told."""
+    desk = Desk()
+    parent = desk.has("database", Status.UNREACHABLE)
+    desk.has("orders", Status.UNREACHABLE, parent)
+    maintain(parent)
+    desk.tell()
+    a_rule(hook(), metric="service_down", threshold=1.0, labels={"service": "orders"})
+    if rule != "none":
+        a_rule(metric="service_down", threshold=1.0, labels={"service": "database"})
+    take(down("database"))
+    take(down("orders"))
+    assert not Delivery.objects.exists() and upkeep.tell_muted(timezone.now()) == 0
+    assert upkeep.tell_muted(timezone.now() + 2 * HOUR) == 1 and Delivery.objects.count() == 1

@@ -131,8 +131,8 @@ def test_service__removed_while_it_is_down__its_alert_ends(desk: Desk) -> None:
 
 def test_sweep__stands_still__is_a_component_down(desk: Desk) -> None:
     """HM-4: when nobody checks, nothing is down and nothing is up; without services there is nothing to check."""
-    assert "health sweep" not in values("component_down")
-    desk.has("orders")
+    assert values("component_down")["health sweep"] == 0
+    orders = desk.has("orders")
     desk.tell()
     assert values("component_down")["health sweep"] == 0
     from health import store
@@ -140,6 +140,11 @@ def test_sweep__stands_still__is_a_component_down(desk: Desk) -> None:
     redis_client().hdel(store.SNAPSHOT_KEY, store.SWEEPER)
     forget_grid()
     assert values("component_down")["health sweep"] == 1
+    orders.delete()
+    desk.tell()
+    redis_client().hdel(store.SNAPSHOT_KEY, store.SWEEPER)
+    forget_grid()
+    assert values("component_down")["health sweep"] == 0
 
 
 def test_breaker__tripped__is_an_alert_with_the_reason(desk: Desk) -> None:
@@ -228,6 +233,21 @@ def test_key__revoked_or_replaced__its_warnings_end(users: Any, desk: Desk, ende
         key_services.rotate_key(key, by=DESK)
     Ticker().tick(timezone.now())
     assert not Event.objects.filter(labels__prefix=key.prefix).exclude(state="resolved").exists()
+
+
+def test_key__lapsed_unnoticed__its_warnings_stay_true_and_end_without_an_all_clear(users: Any, desk: Desk) -> None:
+    """AK-8, AL-3: nobody saw to it, so nobody is told that it is well."""
+    channel = told_everywhere()
+    key, now = made_key(users, 0.5), timezone.now()
+    for hours in (0, 13, 36, 37):
+        ticker = Ticker()
+        ticker.tick(now + timedelta(hours=hours))
+        texts = {event.summary for event in Event.objects.exclude(state="resolved")}
+        assert all(f"is valid until {key.expires_at:%Y-%m-%d %H:%M} UTC" in text for text in texts)
+        assert len(texts) == (1 if hours < 36 else 0)
+    over = Event.objects.filter(labels__prefix=key.prefix)
+    assert {event.resolved_by for event in over} == {"the key has ended"}
+    assert set(Delivery.objects.filter(channel_id=channel.pk).values_list("notice", flat=True)) == {"firing"}
 
 
 def test_readings__one_that_fails__the_others_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,9 +44,10 @@ def test_judge__maximum_is_raised__doubles_with_jitter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "waited"), [(None, 1.0), (0.2, 1.0), (40.0, 40.0), (1e9, 3600.0), (math.inf, 3600.0), (math.nan, 1.0)]
+    ("asked", "waited"),
+    [(None, 1.0), (0.2, 1.0), (40.0, 40.0), (7200.0, 7200.0), (1e9, 86_400.0), (math.inf, 86_400.0), (math.nan, 1.0)],
 )
-def test_judge__provider_asks_to_wait__is_waited_for_an_hour_at_most(asked: float | None, waited: float) -> None:
+def test_judge__provider_asks_to_wait__is_waited_for_a_day_at_most(asked: float | None, waited: float) -> None:
     """AD-5: the longer of the two; nonsense is none."""
     assert judge(Answer(H, retry_after=asked), 1, 3, 0.0).again_in == waited
 

@@ -9,11 +9,11 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from alerting import retention
-from alerting.models import Event, Series
+from alerting import keys, retention
+from alerting.models import Delivery, Episode, Event, Rule, Series
 from alerting.tasks import keep_partitions
 from tests.alerting.outgoing import an_event
-from tests.alerting.ruling import ago, take, value
+from tests.alerting.ruling import a_rule, ago, hook, take, value
 
 pytestmark = pytest.mark.django_db
 TABLES = ("alerting_observation", "alerting_event", "alerting_delivery", "alerting_attempt")
@@ -69,6 +69,32 @@ def test_event__no_part_for_it__goes_from_the_default_part_when_too_old() -> Non
     Event.objects.bulk_create([old, young])
     assert retention.keep_partitions(timezone.now()).trimmed == 1
     assert list(Event.objects.values_list("id", flat=True)) == [young.id]
+
+
+@pytest.mark.parametrize("parted", [True, False], ids=["its part", "the default part"])
+def test_event__still_open_after_its_retention__stays_with_its_messages(parted: bool) -> None:
+    """AL-3, AL-9: the next value makes no second event, and its recovery finds whom to tell; then its month goes."""
+    Rule.objects.all().delete()
+    a_rule(hook())
+    take(value(0.07))
+    old = ago(190 * 86_400)
+    parents = {"alerting_event": old, "alerting_delivery": old}
+    for parent, at in parents.items() if parted else ():
+        ask("SELECT alerting_ensure_partition(%s, %s)", parent, at)
+        ask("SELECT alerting_ensure_partition(%s, %s)", parent, at + timedelta(days=31))
+    Event.objects.update(started_at=old, triggered_at=old, state="acknowledged", acknowledged_at=old)
+    Episode.objects.update(event_started_at=old)
+    Delivery.objects.update(event_started_at=old, hour_bucket=keys.hour_bucket(old), status="delivered")
+    for _ in range(3):
+        retention.keep_partitions(timezone.now())
+    take(value(0.08))
+    assert [f"{parent}_{old:%Y%m}" in parts(parent) for parent in parents] == [parted, parted]
+    assert [f"{parent}_{old + timedelta(days=31):%Y%m}" in parts(parent) for parent in parents] == [False, False]
+    assert Event.objects.get().state == "acknowledged"
+    take(value(0.01))
+    assert list(Delivery.objects.order_by("id").values_list("notice", flat=True)) == ["firing", "resolved"]
+    retention.keep_partitions(timezone.now())
+    assert not Event.objects.exists() and list(Delivery.objects.values_list("notice", flat=True)) == ["resolved"]
 
 
 def test_series__without_a_value_for_long__goes() -> None:

@@ -10,8 +10,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from alerting import upkeep
+from alerting import observing, upkeep
 from alerting.models import Channel, Delivery, Event, Rule, Silence
+from alerting.selectors.silences import held_back
 from alerting.ticking import Ticker
 from tests.alerting.ruling import a_rule, ago, alert, an_external_rule, hook, notices, take, the_event, value
 
@@ -109,3 +110,42 @@ def test_many_held_back__nothing_ends__nothing_is_locked_or_written() -> None:
     assert not any(word in query["sql"] for query in asked for word in ("FOR UPDATE", "UPDATE alerting"))
     Silence.objects.filter(pk=silence.pk).update(ended_at=now)
     assert upkeep.tell_muted(now) == 3 and len(notices()) == 3
+
+
+def test_held_back__same_people_were_told_within_the_hour__says_so() -> None:
+    """AD-3, AD-12: nothing is written when the silence ends, and nothing says that somebody was told."""
+    rule = an_external_rule(hook())
+    at = timezone.now()
+    observing.take([alert(alert_id="desk-1", at=at)], now=at)
+    observing.take([alert(firing=False, at=at)], now=at)
+    silence = Silence.objects.create(
+        rule=rule, reason="drill", created_by="x", starts_at=at - timedelta(hours=1), ends_at=at + timedelta(hours=1)
+    )
+    observing.take([alert(alert_id="desk-1", at=at)], now=at)
+    assert upkeep.tell_muted(silence.ends_at) == 0
+    event = Event.objects.get(state="firing")
+    assert (event.muted_by, event.notified_at) == ("", None) and "same hour" in event.annotations["not sent"]
+    assert upkeep.tell_unheard(timezone.now()) == 0 and len(notices()) == 2
+
+
+def test_held_back__told_when_the_silence_ends__stays_listed_as_held_back() -> None:
+    """AL-7: what a silence counts it lists, whatever held it back after it or before."""
+    rule = a_rule(hook())
+    now = timezone.now()
+    first, second = (
+        Silence.objects.create(
+            rule=rule, reason="drill", created_by="x", starts_at=now - timedelta(hours=1), ends_at=now + until
+        )
+        for until in (timedelta(hours=1), timedelta(hours=2))
+    )
+    take(value(0.06, ago(20)))
+    for silence, told in ((first, 0), (second, 1)):
+        assert held_back(silence) == [the_event()]
+        assert upkeep.tell_muted(silence.ends_at) == told
+    event = the_event()
+    assert event.muted_by == "" and event.notified_at
+    for silence in (first, second):
+        silence.refresh_from_db()
+        assert silence.suppressed == 1 and held_back(silence) == [event]
+        assert f"{silence.ends_at:%Y-%m-%d %H:%M} UTC" in event.annotations[f"held back by silence {silence.pk}"]
+    assert held_back(Silence(pk=10 * first.pk, suppressed=1, starts_at=now, ends_at=second.ends_at)) == []

@@ -108,7 +108,7 @@ def test_pending__rule_waits_for_another_time__it_does_so_at_once() -> None:
 
 
 def test_open_episode__event_dropped_with_its_month__is_forgotten() -> None:
-    """AL-9: an alert that fires for longer than events are kept begins anew with the next value."""
+    """AL-9: should an event be gone although it is open, it begins anew with the next value."""
     an_external_rule(hook())
     take(alert())
     Episode.objects.update(event_started_at=ago(91 * 86_400))

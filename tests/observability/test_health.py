@@ -55,7 +55,7 @@ def test_probes__all_up__say_so(client: Client) -> None:
     assert health.status_code == 200
     assert (body["status"], body["service"]) == ("healthy", "opsportal")
     assert datetime.fromisoformat(body["timestamp"]).tzinfo is not None
-    assert set(body["details"]) == {"postgresql", "redis"}
+    assert set(body["details"]) == {"postgresql", "redis", "alerting"}
     for part in body["details"].values():
         assert part["status"] == "healthy"
         assert part["latency_ms"] > 0
