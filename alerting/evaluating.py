@@ -217,6 +217,8 @@ class Batch:
 
     def _begin(self, fires: firing.Firing, events: Sequence[Happening]) -> None:
         placed = fires.begin(events, self._write_new)
+        late = [event.event_id for event in events if event.waits_from and event.event_id in placed]
+        episodes.wait_from(self._now, late)
         lost = [event for event in events if event.event_id not in placed]
         if not lost:
             return
