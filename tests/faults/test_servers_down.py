@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from alerting.ticks import probe_ticks
 from circuit import services, spool, store, tasks, watching, wire
 from circuit.changes import change_of, record_of
 from circuit.errors import CannotReach
@@ -33,6 +34,7 @@ def _open(transactional_db: None) -> None:
     forget_readings()
     probe_postgresql.forget()
     probe_redis.forget()
+    probe_ticks.forget()
     services.init_breaker(by=DESK)
 
 

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 
+from alerting.ticks import probe_ticks
 from opsportal.embedded import EmbeddedPostgres, EmbeddedRedis
 from opsportal.observability import probes
 from opsportal.observability.health import check_components
@@ -21,6 +22,7 @@ def forget() -> None:
     """As after a second."""
     probes.probe_postgresql.forget()
     probes.probe_redis.forget()
+    probe_ticks.forget()
 
 
 @pytest.fixture(autouse=True)
