@@ -131,10 +131,6 @@ class WebServer:
         """What its processes have used so far, in seconds of one core."""
         return family_cpu(self.process.pid)
 
-    def worker_cpu_seconds(self) -> list[float]:
-        """The same for each of its children."""
-        return [_cpu(child) for child in psutil.Process(self.process.pid).children(recursive=True)]
-
 
 @contextmanager
 def web_server(servers: Servers, settings: str, more: Mapping[str, str] | None = None) -> Iterator[WebServer]:

@@ -52,11 +52,6 @@ def judge(reply: Reply, who: str, *, secrets: Collection[str] = (), provider_id:
     return Answer(Outcome.PERMANENT, words[:SENTENCE_MAX], status)
 
 
-def refuses_credentials(answer: Answer) -> bool:
-    """Whether the provider did not accept who we say we are."""
-    return answer.outcome == Outcome.PERMANENT and answer.status_code in _AUTHENTICATION
-
-
 def http_words(status: int) -> str:
     """`HTTP 404 Not Found`: the phrase of the standard, not the server's, which could say anything."""
     try:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.utils import timezone
+from pydantic import SecretStr
 
+from alerting.channels.slack import SlackSettings
 from alerting.dispatching import Dispatcher
 from alerting.models import Delivery, Status
-from tests.alerting.outgoing import make_webhook
+from tests.alerting.outgoing import make_channel, make_webhook, queue
+from tests.alerting.providers import steps
 from tests.waiting import until
 
 
@@ -24,6 +27,27 @@ def dispatching(threads: int = 8) -> Iterator[Dispatcher]:
     finally:
         dispatcher.stop()
         assert not dispatcher.alive
+
+
+@contextmanager
+def two_kinds_hanging(hook: Hook, providers: Any) -> Iterator[Callable[[], int]]:
+    """A dispatcher of 16 threads, 14 of them held by a webhook and by Slack that do not answer and have more to do.
+
+    Gives how many of their messages are under way.
+    """
+    url = providers.slack.url
+    slack = make_channel("slack", SlackSettings(url=SecretStr(url)), "slack")
+    hook.provider.always(steps.silent())
+    providers.slack.always(steps.silent())
+    queue(hook.channel, hook.recipients(30), severity=2)
+    queue(slack, [f"{url}?{n}" for n in range(30)], severity=2)
+
+    def under_way() -> int:
+        return len(providers.slack.received) + len(hook.sent())
+
+    with dispatching(threads=16):
+        until(lambda: under_way() >= 14)
+        yield under_way
 
 
 def all_are(status: Status) -> Callable[[], bool]:

@@ -13,7 +13,6 @@ from pydantic import SecretStr
 from alerting.channels.email import EmailSettings
 from alerting.channels.opening import forget_channels, seal_settings
 from alerting.channels.pagerduty import PagerDutySettings
-from alerting.channels.slack import SlackSettings
 from alerting.channels.webhook import WebhookSettings
 from alerting.digests import Looks
 from alerting.metrics import LATENCY
@@ -23,7 +22,7 @@ from alerting.sending import MOVED
 from tests.alerting.outgoing import make_channel, make_webhook, queue
 from tests.alerting.providers import steps
 from tests.alerting.providers.web import ROUTING_KEY
-from tests.alerting.sending_out import Hook, all_are, away_from_the_edge, dispatching
+from tests.alerting.sending_out import Hook, all_are, away_from_the_edge, dispatching, two_kinds_hanging
 from tests.waiting import until
 
 
@@ -179,15 +178,8 @@ def test_digest__threads_are_always_full__goes_out_all_the_same(hook: Hook) -> N
 
 def test_digest__critical_while_two_kinds_hang__goes_out_at_once(hook: Hook, providers: Any) -> None:
     """AD-7, Q-4: the threads that are kept for what is urgent are for urgent digests, too."""
-    other = providers.slack.url
-    slack = make_channel("slack", SlackSettings(url=SecretStr(other)), "slack")
     mail = make_channel("email", _mail(providers), "mail")
-    hook.provider.always(steps.silent())
-    providers.slack.always(steps.silent())
-    queue(hook.channel, hook.recipients(30), severity=2)
-    queue(slack, [f"{other}?{n}" for n in range(30)], severity=2)
-    with dispatching(threads=16):
-        until(lambda: len(providers.slack.received) + len(hook.sent()) >= 14)
+    with two_kinds_hanging(hook, providers):
         queue(mail, ["a@example.com"] * 3, waits_for="recipient", waits=1, severity=0)
         until(lambda: providers.mail.received, seconds=4)
         providers.web.stop()

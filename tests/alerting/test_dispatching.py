@@ -19,7 +19,7 @@ from alerting.models import Attempt, Delivery, Event, Notice, Outcome, Priority,
 from alerting.nudging import nudge
 from tests.alerting.outgoing import a_delivery, an_event, queue
 from tests.alerting.providers import steps
-from tests.alerting.sending_out import Hook, all_are, dispatching
+from tests.alerting.sending_out import Hook, all_are, dispatching, two_kinds_hanging
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -352,24 +352,16 @@ def test_kinds__two_hang__the_urgent_of_a_third_go_out_at_once(hook: Any, provid
     from pydantic import SecretStr
 
     from alerting.channels.pagerduty import PagerDutySettings
-    from alerting.channels.slack import SlackSettings
     from tests.alerting.outgoing import make_channel
     from tests.alerting.providers.web import ROUTING_KEY
 
-    other = providers.slack.url
-    slack = make_channel("slack", SlackSettings(url=SecretStr(other)), "slack")
     pager = PagerDutySettings(routing_key=SecretStr(ROUTING_KEY), api_url=providers.pagerduty.url)
     urgent = make_channel("pagerduty", pager, "pager")
-    hook.provider.always(steps.silent())
-    providers.slack.always(steps.silent())
-    queue(hook.channel, hook.recipients(30), severity=2)
-    queue(slack, [f"{other}?{n}" for n in range(30)], severity=2)
-    with dispatching(threads=16):
-        until(lambda: len(providers.slack.received) + len(hook.sent()) >= 14)
+    with two_kinds_hanging(hook, providers) as under_way:
         queue(urgent, [ROUTING_KEY], severity=0)
         nudge()
         until(lambda: providers.pagerduty.received, seconds=4)
-        assert len(providers.slack.received) + len(hook.sent()) == 14
+        assert under_way() == 14
         providers.web.stop()
 
 

@@ -10,14 +10,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from alerting import pressure
 from alerting.draft import InvalidFields, drafted
 from alerting.forms.fields import LabelsField, labels_text
-from alerting.models import Event, Rule, Series
+from alerting.models import Event, Series
 from alerting.services.rules import create_rule
 from alerting.services.silences import create_silence
 from tests.alerting.ruling import an_external_rule, hook
-from tests.api.conftest import key_of
 from tests.desk import DESK
 
 pytestmark = pytest.mark.django_db
@@ -25,15 +23,6 @@ pytestmark = pytest.mark.django_db
 KEY = "tp_live_" + "A" * 43
 #: As Prometheus 3 and OpenTelemetry have them, and the oddest ones that it takes.
 NAMES = ["service.name", "k8s.pod/name", "größe", "a=b", "=", 'a"b"', " padded ", "two words", "1st"]
-
-
-@pytest.fixture
-def sender(users: Any) -> Client:
-    """A service with a key that may send values and alerts."""
-    pressure.forget_depth()
-    Rule.objects.all().delete()
-    key = key_of(users.operator, ["write:alerts", "write:observations"])
-    return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {key}"})
 
 
 def post(sender: Client, address: str, body: Any) -> Any:

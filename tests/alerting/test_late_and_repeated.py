@@ -11,29 +11,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from alerting import pressure, upkeep
+from alerting import upkeep
 from alerting.models import Delivery, Origin, Rule
 from alerting.ticking import Ticker
 from tests.alerting.ruling import a_rule, ago, alert, an_external_rule, hook, notices, states, take, the_event, value
-from tests.api.conftest import key_of
 
 pytestmark = pytest.mark.django_db
 
 VALUES, ALERTS, PROMETHEUS = "/api/v1/observations", "/api/v1/alerts", "/api/v2/alerts"
-
-
-@pytest.fixture
-def sender(users: Any) -> Client:
-    """A service with a key that may send values and alerts."""
-    pressure.forget_depth()
-    Rule.objects.all().delete()
-    key = key_of(users.operator, ["write:alerts", "write:observations"])
-    return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {key}"})
-
-
-@pytest.fixture
-def _no_first_rules(db: None) -> None:
-    Rule.objects.all().delete()
 
 
 def post(sender: Client, address: str, body: Any) -> None:
@@ -69,7 +54,7 @@ def test_spike__sent_late_in_two_requests__fires_nothing(sender: Client) -> None
 
 
 @pytest.mark.parametrize("late", [value, lambda _, at: alert(at=at)], ids=["a value", "a direct alert"])
-@pytest.mark.usefixtures("_no_first_rules")
+@pytest.mark.usefixtures("no_rules")
 def test_pending__what_began_it_came_late__time_counts_from_its_arrival(late: Any) -> None:
     """AL-3: nobody knows whether it held till then. The values' own clock fires it all the same."""
     a_rule(hook(), for_seconds=60)
@@ -83,7 +68,7 @@ def test_pending__what_began_it_came_late__time_counts_from_its_arrival(late: An
     assert the_event().started_at == arrived - timedelta(minutes=10)
 
 
-@pytest.mark.usefixtures("_no_first_rules")
+@pytest.mark.usefixtures("no_rules")
 def test_pending__what_began_it_came_late__a_later_bad_value_fires_it_by_its_own_clock() -> None:
     """AL-3."""
     a_rule(hook(), for_seconds=60)
@@ -93,7 +78,7 @@ def test_pending__what_began_it_came_late__a_later_bad_value_fires_it_by_its_own
     assert states() == ["firing"]
 
 
-@pytest.mark.usefixtures("_no_first_rules")
+@pytest.mark.usefixtures("no_rules")
 def test_pending__what_began_it_came_late_and_the_rule_waits_for_another_time__from_its_arrival() -> None:
     """AL-1, AL-3: a shorter `for` does not make an old value count as held."""
     rule = a_rule(hook(), for_seconds=3_600)
@@ -105,7 +90,7 @@ def test_pending__what_began_it_came_late_and_the_rule_waits_for_another_time__f
     assert upkeep.promote(arrived + timedelta(seconds=20)) == 1
 
 
-@pytest.mark.usefixtures("_no_first_rules")
+@pytest.mark.usefixtures("no_rules")
 def test_pending__prometheus_says_since_when__it_has_held_till_now() -> None:
     """AL-3, AL-4: whoever watches for itself tells what holds, not what held."""
     an_external_rule(hook(), for_seconds=60)
@@ -132,7 +117,7 @@ def test_batch__told_again__counts_once(sender: Client, ahead: int) -> None:
     assert kept() == [0.09, 0.01]
 
 
-@pytest.mark.usefixtures("_no_first_rules")
+@pytest.mark.usefixtures("no_rules")
 def test_batch__told_again_when_a_clock_ahead_has_come_true__counts_once() -> None:
     """AL-2: what was told by a time is known by it for good, whoever else tells of the series meanwhile."""
     from dataclasses import replace
